@@ -1,0 +1,43 @@
+"""Attacks on the aggregate: an aggregator announces something else than its part's CenteredClip."""
+
+from __future__ import annotations
+
+import numpy as np
+from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.step import Attempt, State
+from btard.protocol.verification import Transcript
+
+from btard_adversary.attacks.base import Attack
+
+
+class ShiftedAggregate(Attack):
+    """The honest aggregate plus a shift of scale · Δ_max in a random direction; nobody covers it up."""
+
+    summary = "shift the aggregated part by scale x Delta_max (default x0.5), without colluders"
+    default_scale = 0.5
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """The shifted part."""
+        part = attempt.part_of(self.seating.peer)
+        if part is None or not self.acts(state):
+            return honest
+        direction = self.random(state).standard_normal(len(honest))
+        length = self.scale * state.config.distance_ratio * float(attempt.radii[part])
+        return (honest + direction * (length / np.linalg.norm(direction))).astype(np.float32)
+
+
+class CoveredAggregate(ShiftedAggregate):
+    """The same, while all colluders misreport s so that every shifted part passes C2."""
+
+    summary = "shift the aggregated part while colluders misreport to cover it up (default x0.5 Delta_max)"
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """Share out, among the colluders, what is missing for Σ s = 0 on every colluder's part."""
+        if not self.acts(state):
+            return honest
+        colluders = [peer for peer in transcript.workers if peer in self.world.coalition]
+        total = np.sum([report[0] for report in self.world.honest_reports()], axis=0)
+        forged = [transcript.workers.index(peer) for peer in colluders]
+        report = honest.copy()
+        report[0, forged] = -total[forged] / len(colluders)
+        return report

@@ -1,0 +1,125 @@
+"""Attacks on the gradient: what a worker commits and scatters is not what its batch gave."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import NormalDist
+from typing import ClassVar
+
+import numpy as np
+from btard.network.coalition import Seating
+from btard.protocol.arithmetic import Float32
+from btard.protocol.mprng import gradient_seed
+from btard.protocol.step import State
+
+from btard_adversary.attacks.base import GradientAttack
+
+
+class SignFlip(GradientAttack):
+    """−scale · g."""
+
+    summary = "send the gradient with its sign flipped, scaled up (default x1000)"
+    default_scale = 1000.0
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The negated, scaled gradient."""
+        return honest * np.float32(-self.scale)
+
+
+class ConstantDirection(GradientAttack):
+    """All attackers push along one fixed random direction, with scale times the honest norm."""
+
+    summary = "push along one fixed random direction, scale times as long as the gradient (default x1000)"
+    default_scale = 1000.0
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The common direction, at the chosen length."""
+        common = np.random.default_rng(self.seating.seed).standard_normal(len(honest))
+        length = self.scale * float(np.linalg.norm(honest.astype(np.float64)))
+        return (common * (length / np.linalg.norm(common))).astype(np.float32)
+
+
+class RandomNoise(GradientAttack):
+    """Gaussian noise of scale times the honest norm, fresh in every step."""
+
+    summary = "send Gaussian noise, scale times as long as the gradient (default x1000)"
+    default_scale = 1000.0
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """Noise instead of a gradient."""
+        noise = self.random(state).standard_normal(len(honest))
+        length = self.scale * float(np.linalg.norm(honest.astype(np.float64)))
+        return (noise * (length / np.linalg.norm(noise))).astype(np.float32)
+
+
+class LabelFlip(GradientAttack):
+    """The gradient of the same batch with flipped labels (y becomes K − 1 − y)."""
+
+    summary = "compute the gradient on flipped labels"
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The gradient on flipped labels, times scale."""
+        if state.replica is None:
+            raise ValueError("an attacker without parameters cannot flip labels")
+        seed = gradient_seed(state.run, state.randomness, state.step, self.seating.peer)
+        flipped: Float32 = self.seating.task.poisoned_gradient(state.replica.parameters, seed)
+        return flipped * np.float32(self.scale)
+
+
+class DelayedGradient(GradientAttack):
+    """The honest gradient of ``DELAY`` steps ago, again and again."""
+
+    DELAY: ClassVar[int] = 20
+    summary = f"send the gradient of {DELAY} steps ago"
+
+    def __init__(self, seating: Seating) -> None:
+        super().__init__(seating)
+        self.past: deque[Float32] = deque(maxlen=self.DELAY + 1)
+        self.last_step = -1
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """Remember every honest gradient, also before the attack starts."""
+        if state.step != self.last_step:
+            self.past.append(honest)
+            self.last_step = state.step
+        return super().gradient(state, honest)
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The oldest gradient remembered, times scale."""
+        return self.past[0] * np.float32(self.scale)
+
+
+class InnerProductManipulation(GradientAttack):
+    """−scale · mean of the honest gradients (Xie, Koyejo, Gupta 2019): the sum points uphill."""
+
+    summary = "inner-product manipulation: minus scale times the honest mean (default x0.6)"
+    default_scale = 0.6
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The negated honest mean."""
+        return np.asarray(self.world.honest_gradients().mean(axis=0) * np.float32(-self.scale))
+
+
+class ALittleIsEnough(GradientAttack):
+    """Mean − z · deviation of the honest gradients (Baruch, Baruch, Goldberg 2019).
+
+    z is the largest quantile at which the attackers still look like the honest majority's edge:
+    Φ(z) = (n − b − s)/(n − b) with s = ⌊n/2⌋ + 1 − b, unless a scale is given.
+    """
+
+    summary = "a little is enough: the honest mean shifted by z standard deviations, z from n and b"
+    default_scale = 0.0
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The shifted mean."""
+        gradients = self.world.honest_gradients()
+        shift = self.scale or self.deviations(len(gradients), len(self.world.coalition))
+        mean, deviation = gradients.mean(axis=0), gradients.std(axis=0)
+        return np.asarray(mean - np.float32(shift) * deviation, dtype=np.float32)
+
+    @staticmethod
+    def deviations(honest: int, byzantine: int) -> float:
+        """z for so many honest and Byzantine workers."""
+        supporters = (honest + byzantine) // 2 + 1 - byzantine
+        share = (honest - supporters) / honest
+        return NormalDist().inv_cdf(min(max(share, 0.01), 0.99))

@@ -1,0 +1,363 @@
+"""The command ``btard``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import click
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from btard.conformance.audit import AuditReport, Recomputation, audit, read_contents, read_genesis
+from btard.protocol.log import LogError
+from btard.protocol.model import ProtocolError
+
+app = typer.Typer(
+    help="Secure distributed training: train with strangers, audit what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ROSTER_SIZE_HELP = "Number of peers."
+
+
+def fail(sentence: str) -> NoReturn:
+    """End with one sentence on standard error and exit code 2."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"btard: {sentence}", markup=False)
+    raise typer.Exit(2)
+
+
+def read_config(path: Path | None) -> dict[str, Any]:
+    """A configuration file, TOML, or JSON if its name ends so."""
+    if path is None:
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        fail(f"cannot read '{path}': {error.strerror}")
+    except (ValueError, tomllib.TOMLDecodeError) as error:
+        fail(f"'{path}' is no configuration file: {error}")
+    if not isinstance(table, dict):
+        fail(f"'{path}' is no configuration file: it holds no table")
+    return table
+
+
+# -- train --------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: btard train --task digits --peers 16 --byzantine 7 --attack sign-flip --out run")
+def train(
+    task: Annotated[str, typer.Option(help="Task: digits, text, quadratic, logistic, cifar10, or module:name.")] = (
+        "digits"
+    ),
+    profile: Annotated[str, typer.Option(help="Protocol profile.")] = "btard",
+    peers: Annotated[int, typer.Option(help=ROSTER_SIZE_HELP)] = 16,
+    byzantine: Annotated[int, typer.Option(help="Number of attackers among them.")] = 0,
+    tolerate: Annotated[
+        int | None, typer.Option(help="Bound b on faulty peers; default: the number of attackers.")
+    ] = None,
+    attack: Annotated[
+        str | None, typer.Option(help="Attack, or several, comma-separated: see 'btard attacks'.")
+    ] = None,
+    attack_start: Annotated[int, typer.Option(help="First step of the attack.")] = 0,
+    attack_period: Annotated[int, typer.Option(help="The attack acts at every so-many-th step.")] = 1,
+    attack_scale: Annotated[float | None, typer.Option(help="Strength; default: the attack's own.")] = None,
+    validators: Annotated[int, typer.Option(help="Most validators in a step.")] = 4,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML or JSON file with protocol constants; they win over options.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of keys, batches and attacks.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    data: Annotated[str | None, typer.Option(help="Path of the data set, for tasks that read one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; default: nothing is written.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Also run: mean (plain mean, same attack), clean (no attack), or both.")
+    ] = None,
+    logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
+) -> None:
+    """Train a model with a simulated swarm, attackers included, through the whole protocol."""
+    from btard.training.registry import find_task
+    from btard.training.trainer import Settings, read_overrides
+    from btard.training.trainer import train as play
+
+    overrides = read_overrides(read_config(config))
+    settings = Settings(
+        task=task,
+        profile=profile,
+        peers=overrides.get("peers", peers),
+        byzantine=byzantine,
+        tolerate=overrides.get("tolerated", tolerate),
+        attack=attack,
+        attack_start=attack_start,
+        attack_period=attack_period,
+        attack_scale=attack_scale,
+        validators=overrides.get("validators", validators),
+        steps=overrides.get("steps", steps),
+        seed=seed,
+        device=device,
+        data=data,
+        logs=logs,
+        baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
+        overrides=overrides,
+    )
+    chosen = find_task(task, device=device, path=data)
+    with Reporter(settings, quiet=as_json) as reporter:
+        summary = play(settings, chosen, out, reporter.tell)
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        show_summary(summary, out)
+
+
+class Reporter:
+    """Tells what happens in a run: a live bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self, settings: Any, quiet: bool) -> None:
+        self.settings = settings
+        self.console = Console(stderr=quiet, soft_wrap=True, highlight=False)
+        self.live = self.console.is_terminal
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=self.console,
+            disable=not self.live,
+        )
+        self.bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Reporter:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def tell(self, event: Any) -> None:
+        """Show one event."""
+        from btard.training.trainer import Advanced, Left, Measured
+
+        if event_run := getattr(event, "run", None):
+            self.open(event_run)
+        match event:
+            case Advanced(run, steps):
+                self.progress.update(self.bars[run], completed=steps)
+            case Measured():
+                note = describe_quality(event.quality)
+                self.progress.update(self.bars[event.run], note=f"{note}  roster {event.roster}")
+                if not self.live:
+                    self.console.print(f"{event.run:>5}  step {event.steps:4}  {note}  roster {event.roster}")
+            case Left(run, removal, byzantine):
+                kind = "attacker" if byzantine else "honest peer"
+                self.console.print(
+                    f"{run:>5}  step {removal.slot.step:4}  {kind} {removal.peer.hex()[:8]} {removal.how.value}"
+                    f" in {removal.slot.phase.name.title()}: {removal.fault.text}",
+                    style="yellow" if byzantine else "red",
+                )
+
+    def open(self, run: str) -> None:
+        """Start a bar for a run that has just begun."""
+        if run not in self.bars:
+            self.bars[run] = self.progress.add_task(f"{run:>5}", total=self.settings.steps, note="")
+
+
+def describe_quality(quality: Any) -> str:
+    """Loss and accuracy in words."""
+    loss = "diverged" if quality.diverged else f"loss {quality.loss:.4g}"
+    return loss if quality.accuracy is None else f"{loss}  accuracy {quality.accuracy:.3f}"
+
+
+def show_summary(summary: dict[str, Any], out: Path | None) -> None:
+    """The final table."""
+    console = Console(soft_wrap=True, highlight=False)
+    attack = f"{summary['attack']} from step {summary['attack_start']}" if summary["attack"] else "none"
+    table = Table(title=f"{summary['task']}, profile {summary['profile']}, seed {summary['seed']}", show_header=False)
+    rows = [
+        ("peers", f"{summary['peers']}, {summary['byzantine']} of them attackers"),
+        ("attack", attack),
+        ("steps", f"{summary['steps']}, {summary['retries']} voided attempts"),
+        ("test accuracy", quality_row(summary, "accuracy", "loss", "diverged")),
+    ]
+    for name, label in (("clean", "without attack"), ("mean", "plain mean, same attack")):
+        keys = (f"accuracy_{name}_baseline", f"loss_{name}_baseline", f"diverged_{name}_baseline")
+        if keys[1] in summary:
+            rows.append((label, quality_row(summary, *keys)))
+    rows += [
+        ("attackers banned", f"{summary['byzantine_banned']} of {summary['byzantine']}"),
+        ("honest banned", str(summary["honest_banned"])),
+        ("eliminated", f"{summary['byzantine_eliminated']} attackers, {summary['honest_eliminated']} honest"),
+        ("absent", str(summary["absent"])),
+        ("sent per peer and step", f"{summary['bytes_sent_per_peer_per_step']:,} bytes"),
+        ("seconds", f"{summary['seconds']:.1f}"),
+    ]
+    if out:
+        rows.append(("written to", str(out)))
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def quality_row(summary: dict[str, Any], accuracy: str, loss: str, diverged: str) -> str:
+    """One run's accuracy and loss."""
+    parts = [] if summary[accuracy] is None else [f"{summary[accuracy]:.4f}"]
+    parts.append("diverged (loss is not a number)" if summary[diverged] else f"loss {summary[loss]:.4g}")
+    return ", ".join(parts)
+
+
+# -- audit --------------------------------------------------------------------------------------
+
+
+@app.command("audit", epilog="Example: btard audit run --recompute")
+def audit_command(
+    run_or_log: Annotated[Path, typer.Argument(help="Run directory, or one log file.")],
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Re-derive parameters and verdicts from the task and kept aggregates.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="Device for recomputation: cpu, cuda or auto.")] = "auto",
+    data: Annotated[str | None, typer.Option(help="Path of the data set, for tasks that read one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Replay a log through the protocol; exit 0 if every record follows, 1 naming the first that does not."""
+    paths = log_paths(run_or_log)
+    results = [audit_one(path, recompute, device, data) for path in paths]
+    heads = {result["head"] for result in results if result["accepted"]}
+    if len(heads) > 1:
+        results.append({"log": str(run_or_log), "accepted": False, "reason": "the logs end with different heads"})
+    if as_json:
+        print(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            show_audit(result)
+    raise typer.Exit(0 if all(result["accepted"] for result in results) else 1)
+
+
+def log_paths(path: Path) -> list[Path]:
+    """The log files that ``path`` names."""
+    if path.is_dir():
+        found = sorted(path.glob("log/*.cborseq")) or sorted(path.glob("*.cborseq"))
+        return found or fail(f"there is no log in '{path}'")
+    if not path.is_file():
+        fail(f"there is no run directory or log '{path}'")
+    return [path]
+
+
+def audit_one(path: Path, recompute: bool, device: str, data: str | None) -> dict[str, Any]:
+    """Audit one log file; the result as plain data."""
+    try:
+        content = path.read_bytes()
+        recomputation = prepare_recomputation(path, content, device, data) if recompute else None
+        report = audit(content, recomputation)
+    except OSError as error:
+        fail(f"cannot read '{path}': {error.strerror}")
+    except LogError as error:
+        return {"log": str(path), "accepted": False, "first_bad_record": error.record, "reason": error.reason}
+    return {"log": str(path), "accepted": True, **describe_report(report)}
+
+
+def prepare_recomputation(path: Path, content: bytes, device: str, data: str | None) -> Recomputation:
+    """The task that the genesis record names, and the aggregates kept beside the log."""
+    from btard.training.registry import find_task
+
+    genesis = read_genesis(content)
+    described = genesis.configuration.task
+    task = find_task(described.split()[0], device=device, path=data)
+    if task.description != described:
+        fail(f"the log is about '{described}', but this machine's task is '{task.description}'")
+    kept = path.with_suffix(".aggregates")
+    if not kept.is_file():
+        fail(f"recomputation needs '{kept}', which is not there")
+    return Recomputation(task.gradient, task.initial_parameters(), read_contents(kept))
+
+
+def describe_report(report: AuditReport) -> dict[str, Any]:
+    """An accepted log as plain data."""
+    return {
+        "run": report.genesis.run.hex(),
+        "records": report.records,
+        "trials": report.trials,
+        "verdicts": "recomputed" if report.recomputed else "as recorded",
+        "removed": [
+            {"peer": r.peer.hex(), "step": r.slot.step, "how": r.how.value, "fault": r.fault.text}
+            for r in report.removals
+        ],
+        "parameter_hash": report.state_hash.hex() if report.state_hash else None,
+        "head": report.head.hex(),
+    }
+
+
+def show_audit(result: dict[str, Any]) -> None:
+    """One log's result in words."""
+    console = Console(soft_wrap=True, highlight=False)
+    if not result["accepted"]:
+        record = result.get("first_bad_record")
+        where = f"record {record} is bad" if record is not None else "rejected"
+        good = f"; the last good record is {record - 1}" if record else ""
+        console.print(f"{result['log']}: {where}: {result['reason']}{good}", markup=False, style="red")
+        return
+    console.print(
+        f"{result['log']}: accepted, {result['records']} records, {result['trials']} trials"
+        f" ({result['verdicts']}), {len(result['removed'])} peers left",
+        markup=False,
+    )
+    for left in result["removed"]:
+        console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)
+    if result["parameter_hash"]:
+        console.print(f"  parameters and optimizer state recomputed: {result['parameter_hash']}", markup=False)
+
+
+# -- attacks ------------------------------------------------------------------------------------
+
+
+@app.command(epilog="Example: btard attacks --json")
+def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
+    """List the attacks that 'btard train --attack' knows, one line each."""
+    from btard.training.trainer import attack_names
+
+    found = attack_names()
+    if as_json:
+        print(json.dumps([{"name": name, "summary": summary} for name, summary in found], indent=2))
+        return
+    width = max((len(name) for name, _ in found), default=0)
+    for name, summary in found:
+        print(f"{name:{width}}  {summary}")
+
+
+def main() -> None:
+    """Entry point: one sentence and exit code 2 for every wrong call, never a traceback."""
+    run: Callable[..., Any] = typer.main.get_command(app)
+    try:
+        sys.exit(run(standalone_mode=False) or 0)
+    except (click.ClickException,) as error:
+        sys.exit(complain(error.format_message()))
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(complain("interrupted; what was written stays readable", 130))
+    except ProtocolError as error:
+        sys.exit(complain(str(error)))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+def complain(sentence: str, code: int = 2) -> int:
+    """Print one sentence on standard error; returns the exit code."""
+    print(f"btard: {sentence}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""What Byzantine peers know and share, and how an attack is seated in a simulated run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.channel import AgreedBroadcast, Request
+from btard.protocol.messages import Report
+from btard.protocol.model import PeerId
+
+
+class World:
+    """What the coalition of Byzantine peers knows: everything. It moves after the honest peers."""
+
+    def __init__(self, coalition: frozenset[PeerId], gradient_limit: float | None) -> None:
+        self.coalition = coalition
+        self.gradient_limit = gradient_limit
+        """λ, beyond which a gradient is refused; None where nobody checks (the plain mean)."""
+        self.gradients: dict[PeerId, Float32] = {}
+        """Honest gradients of the current step, float32 ``[d]`` each."""
+        self.requests: dict[PeerId, Request] = {}
+        """What the honest peers are about to send in the current phase."""
+
+    def honest_gradients(self) -> Float32:
+        """All honest gradients of the step, float32 ``[honest workers, d]``, by peer id."""
+        return np.stack([self.gradients[peer] for peer in sorted(self.gradients)])
+
+    def honest_reports(self) -> list[Float64]:
+        """The reports, float64 ``[2, parts]`` each, that honest workers are about to send."""
+        requests = (request for request in self.requests.values() if isinstance(request, AgreedBroadcast))
+        messages = (request.envelope.message for request in requests if request.envelope)
+        return [message.matrix() for message in messages if isinstance(message, Report) and message.norms]
+
+
+@dataclass(frozen=True)
+class Seating:
+    """One attacker's place in a run; an attack is a callable that takes a seating and returns a ``Conduct``."""
+
+    peer: PeerId
+    world: World
+    task: Any
+    """The task, with ``gradient`` and ``poisoned_gradient``."""
+    start: int = 0
+    """First step of the attack; before it the peer is honest."""
+    period: int = 1
+    """The attack acts at every ``period``-th step from ``start`` on."""
+    scale: float | None = None
+    """Strength; None for the attack's own default."""
+    seed: int = 0
+    """Of the attack's own randomness."""
+
+    def acts(self, step: int) -> bool:
+        """Whether the attack acts at ``step``."""
+        return step >= self.start and (step - self.start) % self.period == 0

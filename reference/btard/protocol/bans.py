@@ -1,0 +1,111 @@
+"""Bans: who leaves, why, and what that changes (chapter ``bans``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from btard.protocol.messages import Slot
+from btard.protocol.model import PeerId, Roster, ToleranceExceeded
+
+
+class Fault(IntEnum):
+    """Why a peer left. The number is the code in the log."""
+
+    SILENT = 0
+    """No message in an agreed phase."""
+    MALFORMED = 1
+    """A message that no honest peer sends: it cannot be read, or its fields do not fit the sender's duty."""
+    WRONG_LOG_HEAD = 2
+    """A log head other than the agreed one."""
+    DIVERGED = 3
+    """A state hash in the minority."""
+    WRONG_OPENING = 4
+    """An MPRNG opening that does not match the commitment."""
+    IMPOSSIBLE_REPORT = 5
+    """Reported numbers that no gradient produces."""
+    MISMATCHED_PART = 6
+    """Signed part content that is not what was announced."""
+    WRONG_HASH = 7
+    """Part hashes that are not those of the recomputed gradient."""
+    WRONG_REPORT = 8
+    """Reported numbers that are not those of the recomputed gradient."""
+    WRONG_AGGREGATE = 9
+    """An aggregate whose residual exceeds the tolerance."""
+    IMPOSSIBLE_AGGREGATE = 10
+    """An aggregate of wrong length or with non-finite entries."""
+    FALSE_ACCUSATION = 11
+    """An accusation of a peer whom the trial acquitted."""
+    FALSE_NOTICE = 12
+    """A complaint, an accusation or evidence that the sender had no ground for, visibly to all."""
+    WITHHELD = 13
+    """One of a pair: a part was not sent, or was received and denied."""
+
+    @property
+    def text(self) -> str:
+        """The fault in words, for people."""
+        return self.name.lower().replace("_", " ")
+
+
+class Departure(Enum):
+    """How a peer leaves."""
+
+    CONVICTED = "convicted"
+    ABSENT = "absent"
+    ELIMINATED = "eliminated"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One peer's departure."""
+
+    peer: PeerId
+    how: Departure
+    fault: Fault
+    slot: Slot
+    partner: PeerId | None = None
+    """The other one of an eliminated pair."""
+
+
+@dataclass
+class Departures:
+    """The removals of one phase, in the order in which they are decided (BAN-1)."""
+
+    slot: Slot
+    removals: list[Removal] = field(default_factory=list)
+
+    def out(self, peer: PeerId) -> bool:
+        """Whether ``peer`` has left in this phase."""
+        return any(removal.peer == peer for removal in self.removals)
+
+    def remove(self, peer: PeerId, fault: Fault) -> None:
+        """Remove one peer, once: as absent if it was silent, else as convicted."""
+        if not self.out(peer):  # requirement: BAN-2
+            how = Departure.ABSENT if fault is Fault.SILENT else Departure.CONVICTED
+            self.removals.append(Removal(peer, how, fault, self.slot))
+
+    def eliminate(self, first: PeerId, second: PeerId) -> None:
+        """Remove both, unless one of them has left already: then the complaint is moot."""
+        if not self.out(first) and not self.out(second):  # requirement: BAN-3
+            for peer, partner in ((first, second), (second, first)):
+                removal = Removal(peer, Departure.ELIMINATED, Fault.WITHHELD, self.slot, partner)
+                self.removals.append(removal)
+
+
+def remaining_roster(roster: Roster, removals: Iterable[Removal]) -> Roster:
+    """The roster without those who left."""
+    gone = {removal.peer for removal in removals}
+    return tuple(peer for peer in roster if peer not in gone)
+
+
+def remaining_tolerance(tolerated: int, removals: Iterable[Removal]) -> int:
+    """b_t after removals: one less for everyone convicted or absent, one less for every pair.
+
+    Raises :class:`ToleranceExceeded` below zero: then more peers were faulty than the run tolerates.
+    """
+    halves = sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals)
+    left = tolerated - halves // 2
+    if left < 0:  # requirement: BAN-4
+        raise ToleranceExceeded(f"{-left} more peers left than the {tolerated} still tolerated: the run stops")
+    return left

@@ -1,0 +1,94 @@
+"""The channel: what a peer asks of the outside (chapter ``channel``).
+
+The protocol is a generator. It yields one of these requests, and whoever drives it (a simulator, a
+network driver, an auditor) sends back the answer. So the protocol itself does no input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from btard.protocol.arithmetic import Float32
+from btard.protocol.log import Record
+from btard.protocol.messages import Envelope, Slot
+from btard.protocol.model import Roster
+
+if TYPE_CHECKING:
+    from btard.protocol.step import State
+
+
+@dataclass(frozen=True)
+class AgreedBroadcast:
+    """Send ``envelope`` (None: an observer) in ``slot``; answer: ``tuple[Envelope | None, ...]`` in roster order.
+
+    The channel's contract is CHAN-1 … CHAN-4: all honest peers get the same tuple, an honest sender's
+    envelope is in it, every envelope in it belongs to its slot and sender, and it always answers.
+    """
+
+    slot: Slot
+    roster: Roster
+    envelope: Envelope | None
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Send ``envelopes[j]`` to worker j (None: nothing); answer: one ``Envelope | None`` per worker, for me.
+
+    ``slot.part`` is the index of the part that I aggregate. Only what belongs to slot and sender is
+    answered (CHAN-3); what did not arrive in time is None. A peer without a duty sends ``()``.
+    """
+
+    slot: Slot
+    workers: Roster
+    envelopes: tuple[Envelope | None, ...]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Send ``envelope`` (None: nothing) to every peer; answer: one ``Envelope | None`` per worker."""
+
+    slot: Slot
+    workers: Roster
+    envelope: Envelope | None
+
+
+@dataclass(frozen=True)
+class FetchContent:
+    """Get the bytes whose body hash is ``content_hash`` from whoever has them; answer: ``bytes``."""
+
+    content_hash: bytes
+
+
+@dataclass(frozen=True)
+class ComputeGradient:
+    """Evaluate ``gradient(parameters, seed)``; answer: float32 ``[d]``, any values.
+
+    ``state_hash`` names the parameters, so that a driver can tell equal requests.
+    """
+
+    parameters: Float32
+    state_hash: bytes
+    seed: bytes
+
+
+@dataclass(frozen=True)
+class AppendRecord:
+    """Append ``record`` to this peer's log; answer: None, once it is stored."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class StepApplied:
+    """A training step has ended; ``state`` is the new one. Answer: None."""
+
+    state: State
+
+
+Request = AgreedBroadcast | Scatter | Gather | FetchContent | ComputeGradient | AppendRecord | StepApplied
+
+Result = TypeVar("Result")
+Exchange = Generator[Request, Any, Result]
+"""A part of the protocol: yields requests, is sent their answers, returns its result."""

@@ -1,0 +1,397 @@
+"""Messages: the envelope that every byte travels in, and one body per purpose (chapter ``messages``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+
+import numpy as np
+
+from btard.protocol.arithmetic import Float64, float64_bytes, float64_vector
+from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
+from btard.protocol.identity import Identity, verify
+from btard.protocol.model import MAX_PEERS, PROTOCOL_VERSION, PeerId, ProtocolError
+
+HASH_BYTES = 32
+SIGNATURE_BYTES = 64
+OPENING_BYTES = 64
+MAX_NOTICES = MAX_PEERS
+"""Most accusations, complaints or items of evidence in one message."""
+ENVELOPE_OVERHEAD = 512
+"""Upper bound on the bytes that an envelope adds to its body."""
+MAX_AGREED_BODY = 4096 + 512 * MAX_PEERS
+"""Upper bound on the body of an agreed message, in bytes."""
+
+
+class MessageError(ProtocolError):
+    """A message that is not what its place calls for; the text says what is wrong."""
+
+
+class Phase(IntEnum):
+    """The phases of a step, in order, and the exchange of final log heads that closes a run."""
+
+    COMMIT = 0
+    SCATTER = 1
+    AGGREGATE = 2
+    GATHER = 3
+    REVEAL = 4
+    REPORT = 5
+    CLOSING = 6
+
+    @property
+    def agreed(self) -> bool:
+        """Whether the phase uses agreed broadcast (else point to point)."""
+        return self not in (Phase.SCATTER, Phase.GATHER)
+
+
+class Slot(NamedTuple):
+    """The place of one message of one sender: two different bodies for one slot are an equivocation."""
+
+    step: int
+    attempt: int
+    phase: Phase
+    part: int = 0
+    """Index of the part (Scatter, Gather: which is also the recipient or the sender); else 0."""
+
+
+# -- Envelope ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SignedHeader:
+    """What a signature covers: who says which body in which slot. Constant size, so it serves as evidence."""
+
+    run: bytes
+    slot: Slot
+    sender: PeerId
+    log_head: bytes
+    body_hash: bytes
+    signature: bytes
+
+    @cached_property
+    def digest(self) -> bytes:
+        """The 32 bytes that are signed; they name the message in the log. Source: MSG-1."""
+        return message_digest(self.run, self.slot, self.sender, self.log_head, self.body_hash)
+
+    @cached_property
+    def authentic(self) -> bool:
+        """Whether the signature is the sender's."""
+        return verify(self.sender, self.digest, self.signature)  # requirement: MSG-2
+
+    def to_item(self) -> Item:
+        """CDDL ``signed-header``."""
+        return [*header_item(self.run, self.slot, self.sender, self.log_head), self.body_hash, self.signature]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        fields = items(item, 10, "a signed header")
+        return cls(*header_fields(fields[:8]), octets(fields[8], HASH_BYTES), octets(fields[9], SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One message of one peer. ``body`` is CBOR in agreed phases, else little-endian float32."""
+
+    run: bytes
+    slot: Slot
+    sender: PeerId
+    log_head: bytes
+    body: bytes
+    signature: bytes
+
+    @cached_property
+    def signed_header(self) -> SignedHeader:
+        """The envelope with its body replaced by the body's hash."""
+        return SignedHeader(self.run, self.slot, self.sender, self.log_head, body_hash(self.body), self.signature)
+
+    @cached_property
+    def message(self) -> Message | None:
+        """The body of an agreed message, or None if it is malformed."""
+        try:
+            return decode_body(self.slot.phase, self.body)
+        except (DecodeError, MessageError):
+            return None
+
+    def encode(self) -> bytes:
+        """The bytes on the wire; CDDL ``envelope``."""
+        return encode(self.to_item())
+
+    def to_item(self) -> Item:
+        """CDDL ``envelope``."""
+        return [*header_item(self.run, self.slot, self.sender, self.log_head), self.body, self.signature]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        fields = items(item, 10, "an envelope")
+        return cls(*header_fields(fields[:8]), octets(fields[8]), octets(fields[9], SIGNATURE_BYTES))
+
+    @classmethod
+    def decode(cls, data: bytes, body_limit: int) -> Self:
+        """Read one envelope from hostile bytes; raises :class:`DecodeError` or :class:`MessageError`."""
+        return cls.from_item(decode(data, body_limit + ENVELOPE_OVERHEAD))  # requirement: MSG-3
+
+
+def header_item(run: bytes, slot: Slot, sender: PeerId, log_head: bytes) -> list[Item]:
+    """CDDL ``header``: version, run, step, attempt, phase, part, sender, log head."""
+    return [PROTOCOL_VERSION, run, slot.step, slot.attempt, int(slot.phase), slot.part, sender, log_head]
+
+
+def header_fields(fields: list[Item]) -> tuple[bytes, Slot, PeerId, bytes]:
+    """Inverse of :func:`header_item`; raises :class:`MessageError`."""
+    version, run, step, attempt, phase, part, sender, log_head = fields
+    if version != PROTOCOL_VERSION or isinstance(version, bool):
+        raise MessageError("the protocol version is unknown")
+    slot = Slot(count(step), count(attempt), member(Phase, phase), count(part))
+    return octets(run, HASH_BYTES), slot, octets(sender, HASH_BYTES), octets(log_head, HASH_BYTES)
+
+
+def body_hash(body: bytes) -> bytes:
+    """The hash of a body; of a part's bytes, it is the hash that Commit and Aggregate announce. Source: MSG-1."""
+    return tagged_hash("btard/body", body)
+
+
+def message_digest(run: bytes, slot: Slot, sender: PeerId, log_head: bytes, hashed_body: bytes) -> bytes:
+    """The hash that a sender signs: over the header and the body's hash. Source: MSG-1."""
+    header = encode(header_item(run, slot, sender, log_head))
+    return tagged_hash("btard/message", hashed_body, header)  # requirement: MSG-1
+
+
+def seal(identity: Identity, run: bytes, slot: Slot, log_head: bytes, body: bytes) -> Envelope:
+    """Sign ``body`` for ``slot``."""
+    digest = message_digest(run, slot, identity.peer_id, log_head, body_hash(body))
+    return Envelope(run, slot, identity.peer_id, log_head, body, identity.sign(digest))
+
+
+def belongs(envelope: Envelope, run: bytes, slot: Slot, sender: PeerId) -> bool:
+    """Whether a channel may deliver ``envelope`` as ``sender``'s message for ``slot``; else it is ignored.
+
+    A message of another run, slot or signer changes nothing and blames nobody. Source: MSG-4.
+    """
+    in_place = envelope.run == run and envelope.slot == slot and envelope.sender == sender
+    return in_place and envelope.signed_header.authentic  # requirement: MSG-4
+
+
+# -- Bodies of agreed messages ----------------------------------------------------------------
+
+
+class Accusation(NamedTuple):
+    """The sender says that ``accused`` lied in ``step``; where it may do so follows from the phase (VER-6)."""
+
+    accused: PeerId
+    step: int
+
+
+class Notices(NamedTuple):
+    """What any agreed message may carry: unverifiable complaints, and evidence that convicts."""
+
+    complaints: tuple[PeerId, ...] = ()
+    """Peers that owed me the part of the point-to-point phase just ended and did not send it."""
+    evidence: tuple[SignedHeader, ...] = ()
+    """Signed parts of that phase whose body hash is not the agreed one."""
+
+    def to_items(self) -> list[Item]:
+        """CDDL ``notices``."""
+        return [list(self.complaints), [proof.to_item() for proof in self.evidence]]
+
+    @classmethod
+    def from_items(cls, complaints: Item, evidence: Item) -> Self:
+        """Inverse of :meth:`to_items`; raises :class:`MessageError`."""
+        peers = distinct(hashes(complaints))
+        return cls(peers, tuple(SignedHeader.from_item(proof) for proof in listed(evidence)))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A worker's part hashes, everyone's MPRNG commitment and state hash, accusations about earlier steps."""
+
+    phase: ClassVar[Phase] = Phase.COMMIT
+    part_hashes: tuple[bytes, ...]
+    commitment: bytes
+    state_hash: bytes
+    accusations: tuple[Accusation, ...] = ()
+    notices: Notices = Notices()
+
+    def to_item(self) -> Item:
+        """CDDL ``commit``."""
+        accusations = accusation_items(self.accusations)
+        return [list(self.part_hashes), self.commitment, self.state_hash, accusations, *self.notices.to_items()]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        parts, commitment, state, accusations, *rest = items(item, 6, "a Commit")
+        fixed = octets(commitment, HASH_BYTES), octets(state, HASH_BYTES)
+        return cls(hashes(parts), *fixed, accusation_list(accusations), Notices.from_items(*rest))
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The hash of the part that I aggregated, or None: as a validator, or because an input is missing."""
+
+    phase: ClassVar[Phase] = Phase.AGGREGATE
+    aggregate_hash: bytes | None
+    notices: Notices = Notices()
+
+    def to_item(self) -> Item:
+        """CDDL ``aggregate``."""
+        return [self.aggregate_hash, *self.notices.to_items()]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        announced, *rest = items(item, 3, "an Aggregate")
+        announced_hash = None if announced is None else octets(announced, HASH_BYTES)
+        return cls(announced_hash, Notices.from_items(*rest))
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """The opening of my MPRNG commitment, and accusations of aggregates whose content is impossible."""
+
+    phase: ClassVar[Phase] = Phase.REVEAL
+    opening: bytes
+    accusations: tuple[Accusation, ...] = ()
+    notices: Notices = Notices()
+
+    def to_item(self) -> Item:
+        """CDDL ``reveal``."""
+        return [self.opening, accusation_items(self.accusations), *self.notices.to_items()]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        opening, accusations, *rest = items(item, 4, "a Reveal")
+        accused = accusation_list(accusations)
+        return cls(octets(opening, OPENING_BYTES), accused, Notices.from_items(*rest))
+
+
+@dataclass(frozen=True)
+class Report:
+    """For every part j: s = ⟨z_j, Δ_j⟩ and norm = ‖g(j) − ĝ(j)‖, little-endian float64; empty for validators."""
+
+    phase: ClassVar[Phase] = Phase.REPORT
+    inner_products: bytes
+    norms: bytes
+    notices: Notices = Notices()
+
+    @classmethod
+    def of(cls, inner_products: Float64, norms: Float64) -> Self:
+        """Pack two float64 vectors of one entry per part."""
+        return cls(float64_bytes(inner_products), float64_bytes(norms))
+
+    def matrix(self) -> Float64:
+        """The report as float64 ``[2, parts]``: inner products, then norms."""
+        return np.stack([float64_vector(self.inner_products), float64_vector(self.norms)])
+
+    def to_item(self) -> Item:
+        """CDDL ``report``."""
+        return [self.inner_products, self.norms, *self.notices.to_items()]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        products, norms, *rest = items(item, 4, "a Report")
+        left, right = octets(products), octets(norms)
+        if len(left) != len(right) or len(left) % 8:
+            raise MessageError("a Report needs as many norms as inner products, of 8 bytes each")
+        return cls(left, right, Notices.from_items(*rest))
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Nothing but its envelope, whose log head is the sender's final one."""
+
+    phase: ClassVar[Phase] = Phase.CLOSING
+    notices: ClassVar[Notices] = Notices()
+
+    def to_item(self) -> Item:
+        """CDDL ``closing``."""
+        return []
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        items(item, 0, "a Closing")
+        return cls()
+
+
+Message = Commit | Aggregate | Reveal | Report | Closing
+BODIES: dict[Phase, type[Any]] = {body.phase: body for body in (Commit, Aggregate, Reveal, Report, Closing)}
+
+
+def decode_body(phase: Phase, body: bytes) -> Message:
+    """Read the body of an agreed message; raises :class:`DecodeError` or :class:`MessageError`."""
+    message: Message = BODIES[phase].from_item(decode(body, MAX_AGREED_BODY))  # requirement: MSG-5
+    return message
+
+
+# -- Typed reading ----------------------------------------------------------------------------
+
+
+def items(item: Item, length: int, name: str) -> list[Item]:
+    """``item`` as an array of ``length`` items; raises :class:`MessageError`."""
+    if not isinstance(item, list) or len(item) != length:
+        raise MessageError(f"{name} is an array of {length} items")
+    return item
+
+
+def listed(item: Item) -> list[Item]:
+    """``item`` as an array of at most MAX_NOTICES items; raises :class:`MessageError`."""
+    if not isinstance(item, list) or len(item) > MAX_NOTICES:
+        raise MessageError(f"expected an array of at most {MAX_NOTICES} items")
+    return item
+
+
+def count(item: Item) -> int:
+    """``item`` as an unsigned integer; raises :class:`MessageError`."""
+    if not isinstance(item, int) or isinstance(item, bool):
+        raise MessageError("expected an unsigned integer")
+    return item
+
+
+Code = TypeVar("Code", bound=IntEnum)
+
+
+def member(kind: type[Code], item: Item) -> Code:
+    """``item`` as a code of ``kind``; raises :class:`MessageError`."""
+    code = count(item)
+    if code not in kind.__members__.values():
+        raise MessageError(f"there is no {kind.__name__.lower()} {code}")
+    return kind(code)
+
+
+def octets(item: Item, length: int | None = None) -> bytes:
+    """``item`` as a byte string, of ``length`` bytes if given; raises :class:`MessageError`."""
+    if not isinstance(item, bytes) or (length is not None and len(item) != length):
+        raise MessageError("expected a byte string" + (f" of {length} bytes" if length is not None else ""))
+    return item
+
+
+def hashes(item: Item) -> tuple[bytes, ...]:
+    """``item`` as an array of 32-byte strings; raises :class:`MessageError`."""
+    return tuple(octets(entry, HASH_BYTES) for entry in listed(item))
+
+
+def distinct(peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """``peers`` if they are in strictly ascending order; raises :class:`MessageError`."""
+    if any(a >= b for a, b in zip(peers, peers[1:], strict=False)):
+        raise MessageError("peers are listed in strictly ascending order")
+    return peers
+
+
+def accusation_items(accusations: tuple[Accusation, ...]) -> list[Item]:
+    """CDDL ``[* accusation]``."""
+    return [[accusation.accused, accusation.step] for accusation in accusations]
+
+
+def accusation_list(item: Item) -> tuple[Accusation, ...]:
+    """Inverse of :func:`accusation_items`, in strictly ascending order; raises :class:`MessageError`."""
+    pairs = [items(entry, 2, "an accusation") for entry in listed(item)]
+    accusations = tuple(Accusation(octets(accused, HASH_BYTES), count(step)) for accused, step in pairs)
+    if any(a >= b for a, b in zip(accusations, accusations[1:], strict=False)):
+        raise MessageError("accusations are listed in strictly ascending order")
+    return accusations

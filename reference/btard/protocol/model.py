@@ -1,0 +1,194 @@
+"""The model: peers, bounds, and the inequalities a configuration must satisfy (chapter ``model``)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+PeerId = bytes
+"""A peer's Ed25519 public key, 32 bytes."""
+
+Roster = tuple[PeerId, ...]
+"""The active peers, sorted by id."""
+
+PROTOCOL_VERSION = 1
+MAX_PEERS = 1024
+MAX_DIMENSION = 1 << 32
+MAX_STEPS = 1 << 32
+
+
+class ProtocolError(Exception):
+    """Base of every error that the protocol raises on purpose."""
+
+
+class ConfigurationError(ProtocolError):
+    """A configuration that violates a needed inequality; the message names the inequality."""
+
+
+class ToleranceExceeded(ProtocolError):
+    """More peers left than the bound b allows: the assumptions of the run no longer hold."""
+
+
+class Census(NamedTuple):
+    """Who counts at a step: ``peers`` (n_t), ``tolerated`` (b_t) and ``validators`` (m_t)."""
+
+    peers: int
+    tolerated: int
+    validators: int
+
+    @property
+    def workers(self) -> int:
+        """w_t = n_t − m_t, the number of peers that contribute a gradient."""
+        return self.peers - self.validators
+
+    @property
+    def honest_workers(self) -> int:
+        """h = w_t − b_t, the number of workers that are honest even if every faulty peer works."""
+        return self.workers - self.tolerated
+
+
+def validator_count(peers: int, tolerated: int, most: int) -> int:
+    """m_t = min(m_max, n_t − 2b_t − 1): validators never cost the honest workers their majority."""
+    return max(0, min(most, peers - 2 * tolerated - 1))  # requirement: MODEL-2
+
+
+def reachable(peers: int, tolerated: int, most: int) -> Iterator[Census]:
+    """Every census that removals can lead to: single removals take (1, 1) from (n, b), pairs take (2, 1)."""
+    for left in range(tolerated + 1):
+        removed = tolerated - left
+        for pairs in range(removed + 1):
+            remaining = peers - removed - pairs
+            yield Census(remaining, left, validator_count(remaining, left, most))
+            yield Census(remaining, left, 0)  # the first two steps have no validators
+
+
+def distance_ratio_bound(census: Census, residual_ratio: float, spread_ratio: float) -> float:
+    """The right side of the inequality for κ: how far, in units of τ, an honest part can be from an
+    honest aggregate. ρ* + max((b + φ)/h, ρ*(h + b + φ)/(h − b − φ)); source: chapter ``butterfly_clip``."""
+    honest, lying = census.honest_workers, census.tolerated + residual_ratio
+    if lying >= honest:
+        return math.inf
+    return spread_ratio + max(lying / honest, spread_ratio * (honest + lying) / (honest - lying))
+
+
+def default_distance_ratio(peers: int, tolerated: int, most: int, residual_ratio: float, spread_ratio: float) -> float:
+    """The κ that is used when none is given: 1 % above the least that the inequality admits."""
+    bound = max(distance_ratio_bound(c, residual_ratio, spread_ratio) for c in reachable(peers, tolerated, most))
+    return 1.01 * bound
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything that the peers of a run agree on before it starts; part of the genesis record.
+
+    Lengths (λ, τ) are in units of the gradient's Euclidean norm; ratios have no unit.
+    """
+
+    peers: int
+    """n, the size of the first roster."""
+    tolerated: int
+    """b, the number of faulty peers that the run tolerates."""
+    dimension: int
+    """d, the number of parameters."""
+    steps: int
+    """Training steps; two audit-only steps follow."""
+    gradient_clip: float
+    """λ, the norm that no committed gradient exceeds."""
+    radius_initial: float
+    """τ_0, the clipping radius of the whole gradient before the first step."""
+    radius_min: float
+    """τ_min, the least clipping radius of a part."""
+    radius_max: float
+    """τ_max, the greatest clipping radius of a part."""
+    validators: int = 4
+    """m_max, the most validators in a step."""
+    residual_ratio: float = 0.1
+    """φ = ε/τ, the residual that an aggregate may have."""
+    spread_ratio: float = 4.0
+    """ρ*, the assumed bound on R/τ, the spread of honest parts."""
+    distance_ratio: float = 0.0
+    """κ = Δ_max/τ; 0 stands for :func:`default_distance_ratio`."""
+    radius_factor: float = 1.0
+    """c, the clipping radius in units of the median reported norm."""
+    profile: str = "btard"
+    task: str = ""
+    """Name, arguments and data hash of the task: what determines every gradient."""
+    optimizer: tuple[tuple[str, str], ...] = field(default=())
+    """The canonical update and its constants, as sorted pairs of text."""
+
+    def __post_init__(self) -> None:
+        """Fill in κ and refuse a configuration that breaks an inequality (MODEL-1 … MODEL-7)."""
+        check_counts(self)
+        check_constants(self)
+        if self.distance_ratio == 0.0:
+            kappa = default_distance_ratio(
+                self.peers, self.tolerated, self.validators, self.residual_ratio, self.spread_ratio
+            )
+            object.__setattr__(self, "distance_ratio", kappa)
+        for census in reachable(self.peers, self.tolerated, self.validators):
+            check_ratios(self, census)
+
+    @property
+    def quorum(self) -> int:
+        """The number of first-roster peers that is a strict majority of the roster."""
+        return self.peers // 2 + 1
+
+
+REAL_FIELDS = tuple(f.name for f in fields(Configuration) if f.type == "float")
+COUNT_FIELDS = tuple(f.name for f in fields(Configuration) if f.type == "int")
+
+
+def require(holds: bool, inequality: str, values: str) -> None:
+    """Raise :class:`ConfigurationError` naming ``inequality`` unless it ``holds`` (NaN never holds)."""
+    if not holds:
+        raise ConfigurationError(f"the configuration violates {inequality}: {values}")
+
+
+def check_counts(config: Configuration) -> None:
+    """The inequalities between whole numbers."""
+    n, b, d = config.peers, config.tolerated, config.dimension
+    require(0 <= b, "b >= 0", f"b = {b}")
+    require(n >= 2 * b + 2, "n >= 2b + 2", f"n = {n}, b = {b}")  # requirement: MODEL-1
+    require(n <= MAX_PEERS, f"n <= {MAX_PEERS}", f"n = {n}")
+    require(d >= n, "d >= w", f"d = {d}, but the first step has w = n = {n} workers")  # requirement: MODEL-3
+    require(d <= MAX_DIMENSION, f"d <= {MAX_DIMENSION}", f"d = {d}")
+    require(1 <= config.steps <= MAX_STEPS, f"1 <= steps <= {MAX_STEPS}", f"steps = {config.steps}")
+    require(1 <= config.validators, "m_max >= 1", f"m_max = {config.validators}")
+
+
+def check_constants(config: Configuration) -> None:
+    """The inequalities between real constants that no census enters (requirement: MODEL-4)."""
+    for name in REAL_FIELDS:
+        value = getattr(config, name)
+        require(math.isfinite(value) and value >= 0, f"0 <= {name} < infinity", f"{name} = {value}")
+    phi, low, start, high = config.residual_ratio, config.radius_min, config.radius_initial, config.radius_max
+    require(0 < phi < 1, "0 < phi < 1", f"phi = {phi:g}")
+    require(config.gradient_clip > 0, "lambda > 0", f"lambda = {config.gradient_clip:g}")
+    require(config.spread_ratio > 0, "rho* > 0", f"rho* = {config.spread_ratio:g}")
+    require(0 < low <= high, "0 < tau_min <= tau_max", f"tau_min = {low:g}, tau_max = {high:g}")
+    require(0 < start <= high, "0 < tau_0 <= tau_max", f"tau_0 = {start:g}, tau_max = {high:g}")
+    require(config.radius_factor > 0, "c > 0", f"c = {config.radius_factor:g}")
+
+
+def check_ratios(config: Configuration, census: Census) -> None:
+    """The inequalities that must hold for every reachable census."""
+    where = f"at n = {census.peers}, b = {census.tolerated}, m = {census.validators}"
+    phi, clip, kappa = config.residual_ratio, config.gradient_clip, config.distance_ratio
+    b, h = census.tolerated, census.honest_workers
+    c = config.radius_factor
+    require(c * b < h, "c < h/b", f"c = {c:g}, h = {h}, b = {b} {where}")  # requirement: MODEL-5
+    bound = distance_ratio_bound(census, phi, config.spread_ratio)
+    require(  # requirement: MODEL-6
+        kappa > bound,
+        "kappa > rho* + max((b + phi)/h, rho*(h + b + phi)/(h - b - phi))",
+        f"kappa = {kappa:g}, right side = {bound:g} {where}",
+    )
+    reach = max(clip + (b + phi) * config.radius_max / h, clip * (h + b + phi) / (h - b - phi))
+    rounding = census.peers * 2.0**-24 * reach
+    require(  # requirement: MODEL-7
+        rounding <= phi * config.radius_min / 2,
+        "n*2^-24*max(lambda + (b + phi)*tau_max/h, lambda*(h + b + phi)/(h - b - phi)) <= phi*tau_min/2",
+        f"left side = {rounding:g}, right side = {phi * config.radius_min / 2:g} {where}",
+    )

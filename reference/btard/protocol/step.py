@@ -1,0 +1,911 @@
+"""The step, profile BTARD: six phases from gradients to an applied aggregate (chapter ``step``).
+
+A peer is the generator :func:`run`. It yields requests (chapter ``channel``) and reads like the
+algorithm; what Byzantine peers do differently is a :class:`Conduct` with one method replaced.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+
+from btard.protocol import mprng, verification
+from btard.protocol.arithmetic import (
+    Float32,
+    Float64,
+    admissible_gradient,
+    float32_bytes,
+    float32_vector,
+    lower_median,
+)
+from btard.protocol.bans import Departures, Fault, Removal, remaining_roster, remaining_tolerance
+from btard.protocol.butterfly_clip import Radii, centered_clip, next_radii, partition
+from btard.protocol.channel import (
+    AgreedBroadcast,
+    AppendRecord,
+    ComputeGradient,
+    Exchange,
+    FetchContent,
+    Gather,
+    Scatter,
+    StepApplied,
+)
+from btard.protocol.encoding import encode
+from btard.protocol.identity import Identity
+from btard.protocol.log import Genesis, Record, Subject, Trial, Verdict
+from btard.protocol.messages import (
+    Accusation,
+    Aggregate,
+    Closing,
+    Commit,
+    Envelope,
+    Message,
+    Notices,
+    Phase,
+    Report,
+    Reveal,
+    SignedHeader,
+    Slot,
+    body_hash,
+    seal,
+)
+from btard.protocol.model import (
+    Configuration,
+    PeerId,
+    ProtocolError,
+    Roster,
+    ToleranceExceeded,
+    validator_count,
+)
+from btard.protocol.update import OptimizerState, apply, from_description, state_hash
+from btard.protocol.verification import Judge, Transcript
+
+CLOSING_STEPS = 2
+"""Audit-only steps after the last training step: the first draws the auditors of the last gradients."""
+
+
+# -- State ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What a peer holds beside the agreed state: the model, and what it aggregated last."""
+
+    parameters: Float32
+    """float32 ``[d]``; equal on every honest peer after every step."""
+    optimizer: OptimizerState
+    state_hash: bytes
+    inputs: Float32 | None = None
+    """What I aggregated in the last applied attempt, float32 ``[workers, m]``; None as a validator."""
+    impossible: tuple[PeerId, ...] = ()
+    """Workers whose part counted as zeros there."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The agreed state between phases, and the replica of those who have one."""
+
+    config: Configuration
+    run: bytes
+    roster: Roster
+    tolerated: int
+    """b_t."""
+    step: int
+    attempt: int
+    randomness: bytes
+    """r_{t−1}."""
+    radii: Radii
+    """Clipping radii and median norms of the last applied attempt."""
+    head: bytes
+    records: int
+    """The number of records in the log."""
+    history: tuple[Transcript, ...] = ()
+    """The applied attempts of steps t − 2 and t − 1."""
+    removals: tuple[Removal, ...] = ()
+    retries: int = 0
+    replica: Replica | None = None
+
+    def transcript(self, step: int) -> Transcript | None:
+        """The applied attempt of ``step``, if it is one of the last two."""
+        return next((past for past in self.history if past.step == step), None)
+
+
+def initial_state(genesis: Genesis, parameters: Float32 | None = None) -> State:
+    """The state before step 0; ``parameters`` None makes an observer. Source: STEP-1."""
+    config, run = genesis.configuration, genesis.run
+    radius = np.array([config.radius_initial])
+    radii = Radii((slice(0, config.dimension),), radius, radius)
+    replica = None
+    if parameters is not None:
+        replica = initial_replica(config, parameters)
+        if replica.state_hash != genesis.state_hash:
+            raise ProtocolError("the initial parameters are not those of the genesis record")
+    randomness = mprng.initial_randomness(run, genesis.roster)
+    return State(
+        config, run, genesis.roster, config.tolerated, 0, 0, randomness, radii, run, 1, replica=replica
+    )  # requirement: STEP-1
+
+
+def initial_replica(config: Configuration, parameters: Float32) -> Replica:
+    """The model before step 0, with a fresh optimizer."""
+    optimizer = from_description(config.optimizer).initial_state(config.dimension)
+    return Replica(parameters, optimizer, state_hash(parameters, optimizer))
+
+
+class Voided(Exception):
+    """Someone left: the attempt is void. ``state`` is the one to retry from."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+
+class Expelled(ProtocolError):
+    """This peer itself has left the run."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__("this peer has left the run")
+        self.state = state
+
+
+# -- Roles ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fixed when a step starts: the validators and whom each audits. Removals only delete."""
+
+    step: int
+    validators: tuple[PeerId, ...]
+    targets: dict[PeerId, PeerId]
+
+    def workers(self, roster: Roster) -> Roster:
+        """W: the peers of ``roster`` that contribute a gradient."""
+        return tuple(peer for peer in roster if peer not in self.validators)
+
+
+def plan_step(state: State) -> Plan:
+    """Draw validators and their targets, the workers of step t − 2, from r_{t−1}. Source: STEP-2."""
+    most = validator_count(len(state.roster), state.tolerated, state.config.validators)
+    validators = mprng.draw_validators(state.randomness, state.step, state.roster, most)
+    audited = state.transcript(state.step - 2)
+    pool = [peer for peer in audited.workers if peer in state.roster] if audited else []
+    targets = mprng.draw_targets(state.randomness, state.step, validators, pool)
+    return Plan(state.step, validators, targets)  # requirement: STEP-2
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt of a step: its roles and partition, and what has been agreed in it so far."""
+
+    plan: Plan
+    number: int
+    roster: Roster
+    workers: Roster
+    bounds: tuple[slice, ...]
+    radii: Float64
+    part_hashes: tuple[tuple[bytes, ...], ...] = ()
+    commitments: dict[PeerId, bytes] = field(default_factory=dict)
+    aggregate_hashes: tuple[bytes, ...] = ()
+
+    def slot(self, phase: Phase, part: int = 0) -> Slot:
+        """The slot of ``phase`` in this attempt."""
+        return Slot(self.plan.step, self.number, phase, part)
+
+    def part_of(self, peer: PeerId | None) -> int | None:
+        """The index of the part that ``peer`` aggregates; None for validators and observers."""
+        return self.workers.index(peer) if peer in self.workers else None
+
+
+def open_attempt(state: State, plan: Plan) -> Attempt:
+    """Partition the vector among the workers that are left, and set their clipping radii."""
+    workers, config = plan.workers(state.roster), state.config
+    bounds = partition(config.dimension, len(workers))
+    radii = next_radii(state.radii, bounds, config.radius_factor, config.radius_min, config.radius_max)
+    return Attempt(plan, state.attempt, state.roster, workers, bounds, radii)
+
+
+# -- Peers ------------------------------------------------------------------------------------
+
+
+class Conduct:
+    """A peer's private choices. Each method gets the honest value and returns what is used instead."""
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """The gradient, float32 ``[d]``, that I commit and scatter at ``state.step``."""
+        return honest
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """The aggregate of ``inputs`` float32 ``[workers, m]`` for my part, float32 ``[m]``."""
+        return honest
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """My report, float64 ``[2, parts]``; ``transcript`` has no reports yet."""
+        return honest
+
+    def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
+        """The accusations that go into my Commit, in ascending order."""
+        return honest
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who runs the protocol. Without an identity it is an observer: it follows the log and sends nothing."""
+
+    identity: Identity | None
+    conduct: Conduct = field(default_factory=Conduct)
+    judge: Judge = verification.judge
+
+    @property
+    def id(self) -> PeerId | None:
+        """The peer id, None for an observer."""
+        return self.identity.peer_id if self.identity else None
+
+    def seal(self, state: State, slot: Slot, body: bytes) -> Envelope | None:
+        """My signed message, None as an observer."""
+        return seal(self.identity, state.run, slot, state.head, body) if self.identity else None
+
+
+# -- The run ----------------------------------------------------------------------------------
+
+
+def run(peer: Peer, state: State) -> Exchange[State]:
+    """A whole run, from ``state`` to the closing record. Raises :class:`Expelled` if this peer must leave."""
+    while state.step < state.config.steps:
+        state = yield from training_step(peer, state)
+        yield StepApplied(state)
+    for _ in range(CLOSING_STEPS):
+        state = yield from closing_step(peer, state)
+    return (yield from close(peer, state))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a peer brings to a step: its gradient (workers), and whom it accuses of earlier lies."""
+
+    gradient: Float32 | None
+    accusations: tuple[Accusation, ...]
+
+
+def training_step(peer: Peer, state: State) -> Exchange[State]:
+    """One step: compute once, then attempt until nobody leaves. Source: STEP-9."""
+    plan = plan_step(state)
+    work = yield from prepare(peer, state, plan)
+    while True:
+        try:
+            return (yield from attempt_step(peer, state, plan, work))
+        except Voided as voided:
+            state, work = voided.state, replace(work, accusations=())  # requirement: STEP-9
+
+
+def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
+    """Workers compute their gradient while validators audit; both look for lies about their last part."""
+    gradient = None
+    accusations = [Accusation(liar, state.step - 1) for liar in lies_about_my_part(peer, state)]
+    target = plan.targets.get(peer.id) if peer.id else None
+    transcript = state.transcript(state.step - 2)
+    if target and transcript and (yield from verification.audit(transcript, target)):
+        accusations.append(Accusation(target, state.step - 2))
+    if peer.id in plan.workers(state.roster) and state.step < state.config.steps:
+        gradient = yield from compute_gradient(peer, state)
+    chosen = peer.conduct.accusations(state, plan, tuple(sorted(accusations)))
+    return Work(gradient, chosen)
+
+
+def compute_gradient(peer: Peer, state: State) -> Exchange[Float32 | None]:
+    """My gradient of this step: finite, of norm at most λ."""
+    if peer.id is None or state.replica is None:
+        return None
+    seed = mprng.gradient_seed(state.run, state.randomness, state.step, peer.id)
+    raw = yield ComputeGradient(state.replica.parameters, state.replica.state_hash, seed)
+    return peer.conduct.gradient(state, admissible_gradient(raw, state.config.gradient_clip))
+
+
+def lies_about_my_part(peer: Peer, state: State) -> list[PeerId]:
+    """C1 for the part that I aggregated in the last step."""
+    transcript, replica = state.transcript(state.step - 1), state.replica
+    if transcript is None or replica is None or replica.inputs is None or peer.id is None:
+        return []
+    part = transcript.workers.index(peer.id)
+    liars = verification.lying_workers(transcript, part, replica.inputs, replica.impossible)
+    return [liar for liar in liars if liar in state.roster and liar != peer.id]
+
+
+def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[State]:
+    """The six phases. Raises :class:`Voided` as soon as anyone leaves. Source: STEP-3 … STEP-8."""
+    attempt, gradient = open_attempt(state, plan), work.gradient
+
+    # Commit: bind everyone to its gradient and its share of randomness before anything is shown.
+    opening = my_opening(peer, state)
+    commit = commit_message(peer, state, attempt, opening, work)
+    state, commits = yield from agree(peer, state, attempt, commit, CommitRules())
+    attempt = with_commits(attempt, commits)
+
+    # Scatter and Aggregate: part j of every gradient goes to worker j, who clips and announces.
+    inputs, notices, impossible = yield from scatter(peer, state, attempt, gradient)
+    mine = my_aggregate(peer, state, attempt, inputs)
+    announcement = aggregate_message(mine, notices)
+    state, announced = yield from agree(peer, state, attempt, announcement, AggregateRules())
+    attempt = with_aggregates(attempt, announced)
+
+    # Gather and Reveal: everyone gets every aggregate; then the shares of randomness are opened.
+    aggregate, notices, accusations = yield from gather(peer, state, attempt, mine)
+    reveal = Reveal(opening, accusations, notices)
+    state, reveals = yield from agree(peer, state, attempt, reveal, RevealRules())
+    randomness = mprng.combine(message.opening for message in reveals)
+
+    # Report: what every part did to my gradient, projected on directions that nobody could foresee.
+    transcript = transcribe(state, attempt, randomness, aggregate)
+    report = report_message(peer, state, transcript, gradient)
+    rules = ReportRules(transcript)
+    state, _ = yield from agree(peer, state, attempt, report, rules)
+    return apply_step(state, rules.transcript, inputs, impossible)
+
+
+def closing_step(peer: Peer, state: State) -> Exchange[State]:
+    """An audit-only step: accusations about the last gradients; its randomness picks the next auditors.
+
+    The second one ends with its Commit: nothing is left to draw. Source: STEP-10.
+    """
+    plan = plan_step(state)
+    work = yield from prepare(peer, state, plan)
+    last = state.step == state.config.steps + CLOSING_STEPS - 1
+    while True:
+        try:
+            attempt, opening = open_attempt(state, plan), my_opening(peer, state)
+            commit = commit_message(peer, state, attempt, opening, work)
+            state, commits = yield from agree(peer, state, attempt, commit, CommitRules(closing=True))
+            if last:
+                return advance(state)
+            attempt = with_commits(attempt, commits)
+            state, reveals = yield from agree(peer, state, attempt, Reveal(opening), RevealRules())
+            return advance(state, mprng.combine(message.opening for message in reveals))
+        except Voided as voided:
+            state, work = voided.state, Work(None, ())
+            if last:
+                return advance(state)  # requirement: STEP-10
+
+
+def advance(state: State, randomness: bytes | None = None) -> State:
+    """The state at the start of the next step."""
+    return replace(state, step=state.step + 1, attempt=0, randomness=randomness or state.randomness)
+
+
+def close(peer: Peer, state: State) -> Exchange[State]:
+    """Exchange signed final log heads; a strict majority of them is the closing record. Source: STEP-11."""
+    slot = Slot(state.step, 0, Phase.CLOSING)
+    answer = yield AgreedBroadcast(slot, state.roster, peer.seal(state, slot, encode(Closing().to_item())))
+    vector: tuple[Envelope | None, ...] = answer
+    agreeing = tuple(entry if entry and is_closing(entry, state.head) else None for entry in vector)
+    if 2 * sum(entry is not None for entry in agreeing) <= len(state.roster):
+        raise ToleranceExceeded("no strict majority of the roster signed the same final log head")
+    record = Record(state.records, slot, agreeing)
+    yield AppendRecord(record)  # requirement: STEP-11
+    return replace(state, head=record.head_after(state.head), records=state.records + 1)
+
+
+def is_closing(envelope: Envelope, head: bytes) -> bool:
+    """Whether ``envelope`` vouches for ``head`` as the final one."""
+    return envelope.log_head == head and isinstance(envelope.message, Closing)
+
+
+# -- An agreed phase ----------------------------------------------------------------------------
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+@dataclass(frozen=True)
+class Charge:
+    """A trial to be held, and who asked for it; nobody if a public check did."""
+
+    trial: Trial
+    accusers: tuple[PeerId, ...] = ()
+
+
+class Rules:
+    """What an agreed phase asks of its messages: public violations first, then trials."""
+
+    def begin(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> None:
+        """Look at the whole vector before its entries are judged one by one."""
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """The public violation in ``message``, if any."""
+        raise NotImplementedError
+
+    def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
+        """The trials that the vector calls for, in order."""
+        return []
+
+    def transcripts(self, state: State, attempt: Attempt) -> dict[int, Transcript]:
+        """The attempts that a trial of this phase may be about, by step."""
+        return {transcript.step: transcript for transcript in state.history}
+
+    def settle(self, state: State, transcripts: dict[int, Transcript]) -> State:
+        """The state with what the trials changed in the transcripts."""
+        return replace(state, history=tuple(transcripts[past.step] for past in state.history))
+
+
+def agree(
+    peer: Peer, state: State, attempt: Attempt, message: AnyMessage, rules: Rules
+) -> Exchange[tuple[State, list[AnyMessage]]]:
+    """One agreed phase: broadcast, judge in the fixed order, record. Raises :class:`Voided` if anyone
+    left, :class:`Expelled` if it was this peer. Source: BAN-1."""
+    slot = attempt.slot(message.phase)
+    answer = yield AgreedBroadcast(slot, state.roster, peer.seal(state, slot, encode(message.to_item())))
+    vector: tuple[Envelope | None, ...] = answer
+    delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
+    departures = Departures(slot)
+    rules.begin(state, attempt, delivered)
+    punish_violations(state, attempt, vector, rules, departures)  # requirement: BAN-1
+    state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
+    settle_complaints(delivered, departures)
+    record = Record(state.records, slot, vector, verdicts)
+    yield AppendRecord(record)
+    state = replace(state, head=record.head_after(state.head), records=state.records + 1)
+    if departures.removals:
+        state = remove(state, departures)
+        raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
+    return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
+
+
+def punish_violations(
+    state: State, attempt: Attempt, vector: Sequence[Envelope | None], rules: Rules, departures: Departures
+) -> None:
+    """Silence, public violations and evidence: what anyone can see without recomputing."""
+    for sender, envelope in zip(state.roster, vector, strict=True):
+        fault = public_fault(state, attempt, sender, envelope, rules)
+        if fault is not None:
+            departures.remove(sender, fault)
+    for message in (envelope.message for envelope in vector if envelope and envelope.message):
+        for proof in message.notices.evidence:
+            if proves_mismatch(state, attempt, proof, message):
+                departures.remove(proof.sender, Fault.MISMATCHED_PART)
+
+
+def public_fault(
+    state: State, attempt: Attempt, sender: PeerId, envelope: Envelope | None, rules: Rules
+) -> Fault | None:
+    """The first thing wrong with one entry of the agreed vector. Source: BAN-5."""
+    if envelope is None:
+        return Fault.SILENT
+    if envelope.message is None:
+        return Fault.MALFORMED
+    if envelope.log_head != state.head:
+        return Fault.WRONG_LOG_HEAD  # requirement: BAN-5
+    if not grounded(state, attempt, sender, envelope.message):
+        return Fault.FALSE_NOTICE
+    return rules.fault(state, attempt, sender, envelope.message)
+
+
+def grounded(state: State, attempt: Attempt, sender: PeerId, message: Message) -> bool:
+    """Whether every complaint is about a duty that existed, and all evidence proves something. Source: BAN-6."""
+    if isinstance(message, Aggregate):
+        owed = sender in attempt.workers
+    else:
+        owed = isinstance(message, Reveal) and bool(attempt.aggregate_hashes)
+    owing = [peer for peer in attempt.workers if owed and peer != sender]
+    complaints = all(peer in owing for peer in message.notices.complaints)
+    evidence = all(proves_mismatch(state, attempt, proof, message) for proof in message.notices.evidence)
+    return complaints and evidence  # requirement: BAN-6
+
+
+def proves_mismatch(state: State, attempt: Attempt, proof: SignedHeader, message: Message) -> bool:
+    """Whether ``proof`` is a part of the exchange just ended, signed, and not what was announced. Source: BAN-7."""
+    phase = Phase.SCATTER if isinstance(message, Aggregate) else Phase.GATHER
+    part, author = proof.slot.part, attempt.part_of(proof.sender)
+    if proof.run != state.run or proof.slot != attempt.slot(phase, part) or author is None:
+        return False
+    if isinstance(message, Aggregate) and part < len(attempt.workers):
+        announced = attempt.part_hashes[author][part]
+    elif isinstance(message, Reveal) and part == author and attempt.aggregate_hashes:
+        announced = attempt.aggregate_hashes[author]
+    else:
+        return False
+    return proof.body_hash != announced and proof.authentic  # requirement: BAN-7
+
+
+def settle_complaints(delivered: dict[PeerId, Message], departures: Departures) -> None:
+    """Eliminate the pairs of well-founded complaints, in sorted order. Source: BAN-3."""
+    for complainer in sorted(delivered):
+        for accused in delivered[complainer].notices.complaints:
+            departures.eliminate(complainer, accused)
+
+
+def hold_trials(
+    peer: Peer,
+    state: State,
+    attempt: Attempt,
+    delivered: dict[PeerId, Message],
+    rules: Rules,
+    departures: Departures,
+) -> Exchange[tuple[State, tuple[Verdict, ...]]]:
+    """Hold the trials of a phase one by one; an accused who is already out is moot. Source: BAN-8."""
+    queue = rules.charges(state, attempt, delivered) if may_try(rules, departures) else []
+    transcripts, verdicts = rules.transcripts(state, attempt), list[Verdict]()
+    while queue:
+        charge = queue.pop(0)
+        trial, past = charge.trial, transcripts[charge.trial.step]
+        settled = trial.subject is Subject.AGGREGATE and trial.accused in past.settled
+        if departures.out(trial.accused) or trial.accused not in state.roster or settled:  # requirement: BAN-8
+            continue
+        verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
+        verdicts.append(verdict)
+        punish(charge, verdict, departures)
+        transcripts[trial.step] = learn(past, verdict)
+        queue.extend(uncovered(state, transcripts[trial.step], verdict))
+    return rules.settle(state, transcripts), tuple(verdicts)
+
+
+def may_try(rules: Rules, departures: Departures) -> bool:
+    """C2 and C3 need everyone's report; accusations are tried whoever leaves in the same phase."""
+    return not (isinstance(rules, ReportRules) and departures.removals)
+
+
+def punish(charge: Charge, verdict: Verdict, departures: Departures) -> None:
+    """Guilty: banned. Acquitted: every accuser is banned. Source: BAN-9."""
+    for finding in verdict.findings:
+        departures.remove(finding.peer, finding.fault)
+    if not verdict.findings:
+        for accuser in charge.accusers:
+            departures.remove(accuser, Fault.FALSE_ACCUSATION)  # requirement: BAN-9
+
+
+def learn(past: Transcript, verdict: Verdict) -> Transcript:
+    """The transcript after a verdict: false reports replaced by true ones, a tried part settled."""
+    for finding in verdict.findings:
+        if finding.correction:
+            past = verification.corrected(past, finding)
+    if verdict.trial.subject is Subject.AGGREGATE:
+        past = replace(past, settled=past.settled | {verdict.trial.accused})
+    return past
+
+
+def uncovered(state: State, past: Transcript, verdict: Verdict) -> list[Charge]:
+    """After a conviction for a false report: parts that fail C2 or C3 now that the truth is known. Source: VER-11."""
+    if not any(finding.correction for finding in verdict.findings):
+        return []
+    failing = verification.failing_parts(past, state.config)
+    return [Charge(Trial(past.step, past.workers[part], Subject.AGGREGATE)) for part in failing]
+
+
+def remove(state: State, departures: Departures) -> State:
+    """The state from which the void attempt is retried. Source: STEP-9."""
+    removals = tuple(departures.removals)
+    return replace(
+        state,
+        roster=remaining_roster(state.roster, removals),
+        tolerated=remaining_tolerance(state.tolerated, removals),
+        attempt=state.attempt + 1,
+        removals=state.removals + removals,
+        retries=state.retries + 1,
+    )
+
+
+# -- Commit -------------------------------------------------------------------------------------
+
+
+def my_opening(peer: Peer, state: State) -> bytes:
+    """What I commit to in this attempt; zeros for an observer, who sends nothing."""
+    if peer.identity is None:
+        return bytes(64)
+    return mprng.private_opening(peer.identity.seed, state.run, state.step, state.attempt)
+
+
+def commit_message(peer: Peer, state: State, attempt: Attempt, opening: bytes, work: Work) -> Commit:
+    """Hashes of my parts, my MPRNG commitment, my state hash, my accusations. Source: STEP-3."""
+    hashes = () if work.gradient is None else verification.part_hashes(work.gradient, attempt.bounds)
+    commitment = mprng.commitment(state.run, state.step, state.attempt, peer.id or b"", opening)
+    replica_hash = state.replica.state_hash if state.replica else bytes(32)
+    return Commit(hashes, commitment, replica_hash, work.accusations)
+
+
+class CommitRules(Rules):
+    """Commit: the right number of hashes, the majority's state hash, accusations that one may make."""
+
+    def __init__(self, closing: bool = False) -> None:
+        self.closing = closing
+        self.state_hash = b""
+
+    def begin(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> None:
+        """Find the state hash that a strict majority of the roster announces. Source: STEP-4."""
+        announced = Counter(m.state_hash for m in delivered.values() if isinstance(m, Commit))
+        leader, votes = announced.most_common(1)[0] if announced else (b"", 0)
+        if 2 * votes <= len(state.roster):
+            raise ToleranceExceeded("no strict majority of the roster announced the same state hash")
+        self.state_hash = leader
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """STEP-3 and STEP-4."""
+        if not isinstance(message, Commit):
+            return Fault.MALFORMED
+        works = sender in attempt.workers and not self.closing
+        if len(message.part_hashes) != (len(attempt.workers) if works else 0):
+            return Fault.MALFORMED  # requirement: STEP-3
+        if not all(may_accuse(state, attempt, sender, accusation) for accusation in message.accusations):
+            return Fault.FALSE_NOTICE
+        if message.state_hash != self.state_hash:
+            return Fault.DIVERGED  # requirement: STEP-4
+        return None
+
+    def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
+        """One trial per accused worker and step, by step, then by id."""
+        accusers: dict[Accusation, list[PeerId]] = {}
+        for sender in sorted(delivered):
+            message = delivered[sender]
+            for accusation in message.accusations if isinstance(message, Commit) else ():
+                if may_accuse(state, attempt, sender, accusation):
+                    accusers.setdefault(accusation, []).append(sender)
+        ordered = sorted(accusers, key=lambda accusation: (accusation.step, accusation.accused))
+        return [Charge(Trial(a.step, a.accused, Subject.WORKER), tuple(accusers[a])) for a in ordered]
+
+
+def may_accuse(state: State, attempt: Attempt, sender: PeerId, accusation: Accusation) -> bool:
+    """C1 accusations come from aggregators about step t − 1, C4 accusations from validators about their
+    target in step t − 2, both in the first attempt only. Source: VER-6."""
+    accused, step = accusation
+    past = state.transcript(step)
+    if attempt.number > 0 or past is None or accused not in past.workers or accused == sender:
+        return False
+    if step == state.step - 1:
+        return sender in past.workers
+    return attempt.plan.targets.get(sender) == accused  # requirement: VER-6
+
+
+def with_commits(attempt: Attempt, commits: Iterable[Commit]) -> Attempt:
+    """The attempt after Commit."""
+    by_peer = dict(zip(attempt.roster, commits, strict=True))
+    hashes = tuple(by_peer[worker].part_hashes for worker in attempt.workers)
+    commitments = {peer: commit.commitment for peer, commit in by_peer.items()}
+    return replace(attempt, part_hashes=hashes, commitments=commitments)
+
+
+# -- Scatter and Aggregate ------------------------------------------------------------------------
+
+
+def scatter(
+    peer: Peer, state: State, attempt: Attempt, gradient: Float32 | None
+) -> Exchange[tuple[Float32 | None, Notices, tuple[PeerId, ...]]]:
+    """Send part j to worker j; collect mine. Returns the inputs float32 ``[workers, m]`` (None if I do
+    not aggregate), what to complain about, and whose content was impossible. Source: STEP-5."""
+    part = attempt.part_of(peer.id)
+    if part is None or gradient is None:
+        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, ())
+        return None, Notices(), ()
+    envelopes = tuple(
+        None if to == part else peer.seal(state, attempt.slot(Phase.SCATTER, to), float32_bytes(gradient[bound]))
+        for to, bound in enumerate(attempt.bounds)
+    )
+    received: Sequence[Envelope | None] = yield Scatter(attempt.slot(Phase.SCATTER, part), attempt.workers, envelopes)
+    inputs = np.zeros((len(attempt.workers), len(gradient[attempt.bounds[part]])), dtype=np.float32)
+    inputs[part] = gradient[attempt.bounds[part]]
+    announced = [hashes[part] for hashes in attempt.part_hashes]
+    contents, notices = matching(peer, attempt, received, announced)
+    impossible = []
+    for sender, content in contents.items():
+        row = verification.possible_part(content, inputs.shape[1], state.config.gradient_clip)
+        inputs[attempt.workers.index(sender)] = 0.0 if row is None else row
+        impossible.extend([sender] if row is None else [])
+    return inputs, notices, tuple(impossible)
+
+
+def matching(
+    peer: Peer, attempt: Attempt, received: Sequence[Envelope | None], announced: Sequence[bytes]
+) -> tuple[dict[PeerId, bytes], Notices]:
+    """Sort what workers sent me: content that matches its announced hash, evidence, complaints. Source: STEP-6."""
+    contents: dict[PeerId, bytes] = {}
+    complaints, evidence = [], []
+    for worker, envelope, expected in zip(attempt.workers, received, announced, strict=True):
+        if worker == peer.id:
+            continue
+        if envelope is None:
+            complaints.append(worker)
+        elif envelope.signed_header.body_hash != expected:
+            evidence.append(envelope.signed_header)
+        else:
+            contents[worker] = envelope.body
+    return contents, Notices(tuple(complaints), tuple(evidence))  # requirement: STEP-6
+
+
+def my_aggregate(peer: Peer, state: State, attempt: Attempt, inputs: Float32 | None) -> Float32 | None:
+    """CenteredClip of what I received, float32 ``[m]``; None if I do not aggregate."""
+    part = attempt.part_of(peer.id)
+    if inputs is None or part is None:
+        return None
+    radius = float(attempt.radii[part])
+    honest = centered_clip(inputs, radius, state.config.residual_ratio * radius)
+    return peer.conduct.aggregate(state, attempt, inputs, honest)
+
+
+def aggregate_message(mine: Float32 | None, notices: Notices) -> Aggregate:
+    """The hash of my part, or None with the reason."""
+    hindered = mine is None or notices.complaints or notices.evidence
+    return Aggregate(None if hindered or mine is None else body_hash(float32_bytes(mine)), notices)
+
+
+class AggregateRules(Rules):
+    """Aggregate: workers announce a hash or say what is missing; validators announce nothing."""
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """STEP-7."""
+        if not isinstance(message, Aggregate):
+            return Fault.MALFORMED
+        hindered = bool(message.notices.complaints or message.notices.evidence)
+        owes = sender in attempt.workers and not hindered
+        if (message.aggregate_hash is not None) != owes:
+            return Fault.MALFORMED  # requirement: STEP-7
+        return None
+
+
+def with_aggregates(attempt: Attempt, announced: Iterable[Aggregate]) -> Attempt:
+    """The attempt after Aggregate."""
+    by_peer = dict(zip(attempt.roster, announced, strict=True))
+    hashes = tuple(by_peer[worker].aggregate_hash or b"" for worker in attempt.workers)
+    return replace(attempt, aggregate_hashes=hashes)
+
+
+# -- Gather and Reveal ----------------------------------------------------------------------------
+
+
+def gather(
+    peer: Peer, state: State, attempt: Attempt, mine: Float32 | None
+) -> Exchange[tuple[Float32 | None, Notices, tuple[Accusation, ...]]]:
+    """Send my aggregate to everyone; collect all. Returns ĝ float32 ``[d]``, complaints, accusations. Source: STEP-6."""
+    part = attempt.part_of(peer.id)
+    slot = attempt.slot(Phase.GATHER, part or 0)
+    envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
+    received: Sequence[Envelope | None] = yield Gather(slot, attempt.workers, envelope)
+    if peer.id is None:
+        return (yield from fetch_aggregate(state, attempt)), Notices(), ()
+    contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)
+    aggregate = np.zeros(state.config.dimension, dtype=np.float32)
+    accusations = []
+    if mine is not None and part is not None:
+        aggregate[attempt.bounds[part]] = mine
+    for worker, content in contents.items():
+        bound = attempt.bounds[attempt.workers.index(worker)]
+        if verification.possible_aggregate(content, bound.stop - bound.start):
+            aggregate[bound] = float32_vector(content)
+        else:
+            accusations.append(Accusation(worker, state.step))
+    return aggregate, notices, tuple(accusations)
+
+
+def fetch_aggregate(state: State, attempt: Attempt) -> Exchange[Float32 | None]:
+    """ĝ for an observer with a replica, from contents kept by hash; None without one."""
+    if state.replica is None:
+        return None
+    aggregate = np.zeros(state.config.dimension, dtype=np.float32)
+    for bound, content_hash in zip(attempt.bounds, attempt.aggregate_hashes, strict=True):
+        content: bytes = yield FetchContent(content_hash)
+        if not verification.possible_aggregate(content, bound.stop - bound.start):
+            return None
+        aggregate[bound] = float32_vector(content)
+    return aggregate
+
+
+class RevealRules(Rules):
+    """Reveal: openings that match their commitments; accusations of impossible aggregates."""
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """MPRNG-3 and VER-10."""
+        if not isinstance(message, Reveal):
+            return Fault.MALFORMED
+        bound = mprng.commitment(state.run, state.step, state.attempt, sender, message.opening)
+        if bound != attempt.commitments[sender]:
+            return Fault.WRONG_OPENING  # requirement: MPRNG-3
+        if not all(accuses_aggregate(attempt, sender, accusation) for accusation in message.accusations):
+            return Fault.FALSE_NOTICE
+        return None
+
+    def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
+        """One trial per accused aggregator, by id."""
+        accusers: dict[PeerId, list[PeerId]] = {}
+        for sender in sorted(delivered):
+            message = delivered[sender]
+            for accusation in message.accusations if isinstance(message, Reveal) else ():
+                if accuses_aggregate(attempt, sender, accusation):
+                    accusers.setdefault(accusation.accused, []).append(sender)
+        return [Charge(Trial(state.step, a, Subject.CONTENT), tuple(accusers[a])) for a in sorted(accusers)]
+
+    def transcripts(self, state: State, attempt: Attempt) -> dict[int, Transcript]:
+        """Only this attempt is tried here, and nothing of it is applied yet."""
+        return {state.step: transcribe(state, attempt, b"", None)}
+
+    def settle(self, state: State, transcripts: dict[int, Transcript]) -> State:
+        """A trial of content changes no transcript."""
+        return state
+
+
+def accuses_aggregate(attempt: Attempt, sender: PeerId, accusation: Accusation) -> bool:
+    """Whether ``accusation`` is about another worker's aggregate in this very attempt. Source: VER-10."""
+    accused, step = accusation
+    announced = bool(attempt.aggregate_hashes)
+    return announced and step == attempt.plan.step and accused in attempt.workers and accused != sender
+
+
+# -- Report ---------------------------------------------------------------------------------------
+
+
+def transcribe(state: State, attempt: Attempt, randomness: bytes, aggregate: Float32 | None) -> Transcript:
+    """The attempt as it stands before its reports."""
+    size, replica = len(attempt.workers), state.replica
+    return Transcript(
+        run=state.run,
+        step=state.step,
+        tolerated=state.tolerated,
+        gradient_clip=state.config.gradient_clip,
+        seed_randomness=state.randomness,
+        randomness=randomness,
+        workers=attempt.workers,
+        dimension=state.config.dimension,
+        radii=attempt.radii,
+        part_hashes=attempt.part_hashes,
+        aggregate_hashes=attempt.aggregate_hashes,
+        reports=np.zeros((size, 2, size)),
+        parameters=replica.parameters if replica else None,
+        state_hash=replica.state_hash if replica else b"",
+        aggregate=aggregate,
+    )
+
+
+def report_message(peer: Peer, state: State, transcript: Transcript, gradient: Float32 | None) -> Report:
+    """My report as a worker; an empty one as a validator or observer."""
+    if gradient is None or transcript.aggregate is None:
+        return Report(b"", b"")
+    honest = verification.report_of(transcript, gradient)
+    return Report.of(*peer.conduct.report(state, transcript, honest))
+
+
+class ReportRules(Rules):
+    """Report: numbers that some gradient produces; then C2 and C3 for every part."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self.transcript = transcript
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """VER-2; validators report nothing."""
+        if not isinstance(message, Report):
+            return Fault.MALFORMED
+        if sender not in attempt.workers:
+            return None if not message.norms else Fault.MALFORMED  # requirement: STEP-8
+        return None if verification.possible_report(self.transcript, message) else Fault.IMPOSSIBLE_REPORT
+
+    def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
+        """A trial of every aggregator whose part fails C2 or C3, by part."""
+        reports = [message.matrix() for peer in attempt.workers if isinstance(message := delivered[peer], Report)]
+        self.transcript = replace(self.transcript, reports=np.stack(reports))
+        failing = verification.failing_parts(self.transcript, state.config)
+        return [Charge(Trial(state.step, attempt.workers[part], Subject.AGGREGATE)) for part in failing]
+
+    def transcripts(self, state: State, attempt: Attempt) -> dict[int, Transcript]:
+        """Only this attempt is tried here."""
+        return {state.step: self.transcript}
+
+    def settle(self, state: State, transcripts: dict[int, Transcript]) -> State:
+        """Keep the transcript; it enters the history when the attempt is applied."""
+        self.transcript = transcripts[state.step]
+        return state
+
+
+# -- Applying -------------------------------------------------------------------------------------
+
+
+def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, impossible: tuple[PeerId, ...]) -> State:
+    """The canonical update, the radii for the next step, and the transcript for the audits to come. Source: STEP-8."""
+    medians = np.array([lower_median(norms) for norms in transcript.reports[:, 1, :].T])
+    replica = state.replica
+    if replica is not None and transcript.aggregate is not None:
+        optimizer = from_description(state.config.optimizer)
+        parameters, moments = apply(optimizer, replica.parameters, transcript.aggregate, replica.optimizer)
+        replica = Replica(parameters, moments, state_hash(parameters, moments), inputs, impossible)
+    recent = tuple(past for past in state.history if past.step == state.step - 1)
+    applied = replace(
+        state,
+        radii=Radii(transcript.bounds, transcript.radii, medians),
+        history=(*recent, transcript),
+        replica=replica,
+    )
+    return advance(applied, transcript.randomness)  # requirement: STEP-8

@@ -1,0 +1,288 @@
+"""Verification: reports, the checks C1 to C4, and trials (chapter ``verification``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from btard.protocol.arithmetic import (
+    Float32,
+    Float64,
+    Int16,
+    admissible_gradient,
+    dot,
+    float32_bytes,
+    float32_vector,
+    float64_bytes,
+    float64_vector,
+    fold,
+    folding_sum,
+    norm,
+)
+from btard.protocol.bans import Fault
+from btard.protocol.butterfly_clip import partition, residual
+from btard.protocol.channel import ComputeGradient, Exchange, FetchContent
+from btard.protocol.log import Finding, Subject, Trial, Verdict
+from btard.protocol.messages import Report, body_hash
+from btard.protocol.model import Configuration, PeerId, Roster
+from btard.protocol.mprng import DIRECTION_DEVIATION, directions, gradient_seed
+
+C2_DEVIATIONS = 8.0
+"""k: an honest part fails C2 with probability below 3e-14, and a trial acquits it."""
+ROUNDING_SLACK = 1.0 + 2.0**-40
+"""Relative slack of |s| <= min(norm, τ)·‖z‖ for the rounding of s, which is below 2⁻⁴⁰ for d < 2³²."""
+
+
+# -- What an attempt leaves behind --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Everything agreed in one attempt of a step, and (for peers, not for observers) the state it began with."""
+
+    run: bytes
+    step: int
+    tolerated: int
+    """b_t of the attempt."""
+    gradient_clip: float
+    seed_randomness: bytes
+    """r_{t−1}, which the batches were drawn with."""
+    randomness: bytes
+    """r_t, which the directions are expanded from."""
+    workers: Roster
+    dimension: int
+    radii: Float64
+    """τ_j, float64 ``[parts]``."""
+    part_hashes: tuple[tuple[bytes, ...], ...]
+    """By worker, then by part."""
+    aggregate_hashes: tuple[bytes, ...]
+    reports: Float64
+    """Inner products and norms, float64 ``[workers, 2, parts]``; a convicted liar's are replaced by the truth."""
+    parameters: Float32 | None = None
+    state_hash: bytes = b""
+    aggregate: Float32 | None = None
+    """ĝ, float32 ``[d]``."""
+    settled: frozenset[PeerId] = frozenset()
+    """Aggregators that have stood trial for their part."""
+
+    @property
+    def bounds(self) -> tuple[slice, ...]:
+        """Where the parts lie in a vector."""
+        return partition(self.dimension, len(self.workers))
+
+
+def padded(vector: Float32, bounds: Sequence[slice]) -> Float32:
+    """``vector`` float32 ``[d]`` cut into parts: ``[parts, longest]``, short parts filled with zeros.
+
+    Zeros at the end change no canonical sum (ARITH-1), so all parts are measured at once.
+    """
+    longest = max(bound.stop - bound.start for bound in bounds)
+    table = np.zeros((len(bounds), longest), dtype=np.float32)
+    for row, bound in zip(table, bounds, strict=True):
+        row[: bound.stop - bound.start] = vector[bound]
+    return table
+
+
+# -- Reports ------------------------------------------------------------------------------------
+
+
+def measure(vectors: Float32, centers: Float32, direction: Int16, radii: Float64 | float) -> tuple[Float64, Float64]:
+    """s = ⟨z, clip_τ(x − v)⟩ and ‖x − v‖ over the last axis, in canonical arithmetic.
+
+    Shapes: ``[k, m]`` vectors against ``[m]`` or ``[k, m]`` centers and directions; two float64 ``[k]``.
+    s is computed as min(1, τ/norm)·⟨z, x − v⟩. Source: VER-1; BTARD, Algorithm 6 (verification).
+    """
+    differences = np.subtract(vectors, centers, dtype=np.float64)
+    products = dot(direction, differences)
+    norms = np.sqrt(fold(np.square(differences, out=differences)))
+    outside = norms > radii
+    factors = np.divide(radii, norms, out=np.ones_like(norms), where=outside)
+    return factors * products, norms  # requirement: VER-1
+
+
+def report_of(transcript: Transcript, gradient: Float32) -> Float64:
+    """The true report about ``gradient`` float32 ``[d]``: float64 ``[2, parts]``. Source: VER-1."""
+    if transcript.aggregate is None:
+        raise ValueError("an observer has no aggregate to report about")
+    bounds = transcript.bounds
+    table, _ = directions(transcript.randomness, tuple(b.stop - b.start for b in bounds))
+    centers = padded(transcript.aggregate, bounds)
+    return np.stack(measure(padded(gradient, bounds), centers, table, transcript.radii))
+
+
+def possible_report(transcript: Transcript, report: Report) -> bool:
+    """Whether some gradient could have produced ``report``: finite, norm ≥ 0, |s| ≤ min(norm, τ)·‖z‖.
+
+    Length included: 8 bytes per part. Source: VER-2.
+    """
+    bounds = transcript.bounds
+    if len(report.norms) != 8 * len(bounds):
+        return False
+    _, direction_norms = directions(transcript.randomness, tuple(b.stop - b.start for b in bounds))
+    products, norms = report.matrix()
+    limit = np.minimum(norms, transcript.radii) * direction_norms * ROUNDING_SLACK
+    fits = np.isfinite(norms) & (norms >= 0) & (np.abs(products) <= limit)  # NaN fails every comparison
+    return bool(fits.all())  # requirement: VER-2
+
+
+# -- Public checks C2 and C3 ----------------------------------------------------------------------
+
+
+def c2_holds(transcript: Transcript, part: int, residual_ratio: float) -> bool:
+    """C2: |Σ_i s_i^j| ≤ T = k·σ_z·ε_j. Source: VER-3; BTARD, verification of Σ Δ_i = 0."""
+    threshold = C2_DEVIATIONS * DIRECTION_DEVIATION * residual_ratio * transcript.radii[part]
+    total = abs(float(folding_sum(transcript.reports[:, 0, part])))
+    return total <= threshold  # requirement: VER-3
+
+
+def c3_holds(transcript: Transcript, part: int, distance_ratio: float) -> bool:
+    """C3: at least b_t + 1 workers report a norm of at most Δ_max = κτ_j. Source: VER-4; BTARD, check of Δ_max."""
+    near = transcript.reports[:, 1, part] <= distance_ratio * transcript.radii[part]
+    return int(np.count_nonzero(near)) >= transcript.tolerated + 1  # requirement: VER-4
+
+
+def failing_parts(transcript: Transcript, config: Configuration) -> list[int]:
+    """Parts that fail C2 or C3 and have not been settled by a trial: their aggregators stand trial."""
+    return [
+        part
+        for part, aggregator in enumerate(transcript.workers)
+        if aggregator not in transcript.settled
+        and not (
+            c2_holds(transcript, part, config.residual_ratio) and c3_holds(transcript, part, config.distance_ratio)
+        )
+    ]
+
+
+# -- Private checks C1 and C4 ---------------------------------------------------------------------
+
+
+def possible_part(content: bytes, length: int, level: float) -> Float32 | None:
+    """A received part as float32 ``[length]``; None if no gradient has it: wrong length, non-finite,
+    norm > λ. It then counts as zeros and its sender is accused. Source: STEP-5."""
+    if len(content) != 4 * length:
+        return None
+    vector = float32_vector(content)
+    fits = bool(np.isfinite(vector).all()) and bool(norm(vector) <= level)
+    return vector if fits else None  # requirement: STEP-5
+
+
+def lying_workers(transcript: Transcript, part: int, inputs: Float32, impossible: Sequence[PeerId]) -> list[PeerId]:
+    """C1: the aggregator of ``part`` recomputes what every worker reported about it.
+
+    ``inputs``: float32 ``[workers, m]``, what I received. Returns the workers whose report about this
+    part is not the truth, and those whose content was ``impossible``. Source: VER-5.
+    """
+    if transcript.aggregate is None:
+        raise ValueError("an observer has no inputs to compare with")
+    bound = transcript.bounds[part]
+    lengths = tuple(b.stop - b.start for b in transcript.bounds)
+    table, _ = directions(transcript.randomness, lengths)
+    direction = table[part, : lengths[part]]
+    truth = np.stack(measure(inputs, transcript.aggregate[bound], direction, float(transcript.radii[part])), axis=1)
+    honest = (truth == transcript.reports[:, :, part]).all(axis=1)  # requirement: VER-5
+    return [peer for peer, true in zip(transcript.workers, honest, strict=True) if not true or peer in impossible]
+
+
+def recompute_gradient(transcript: Transcript, worker: PeerId) -> Exchange[Float32]:
+    """What ``worker`` should have committed in the transcript's step. Source: VER-7."""
+    if transcript.parameters is None:
+        raise ValueError("an observer has no parameters to recompute from")
+    seed = gradient_seed(transcript.run, transcript.seed_randomness, transcript.step, worker)
+    raw = yield ComputeGradient(transcript.parameters, transcript.state_hash, seed)
+    return admissible_gradient(raw, transcript.gradient_clip)
+
+
+def part_hashes(gradient: Float32, bounds: Sequence[slice]) -> tuple[bytes, ...]:
+    """The hash of every part of ``gradient``, as announced in Commit. Source: STEP-3."""
+    return tuple(body_hash(float32_bytes(gradient[bound])) for bound in bounds)
+
+
+def examine_worker(transcript: Transcript, worker: PeerId, gradient: Float32) -> Finding | None:
+    """C4 and trials: compare everything that ``worker`` announced with its recomputed gradient. Source: VER-7."""
+    row = transcript.workers.index(worker)
+    if part_hashes(gradient, transcript.bounds) != transcript.part_hashes[row]:
+        return Finding(worker, Fault.WRONG_HASH)
+    truth = report_of(transcript, gradient)
+    if not np.array_equal(truth, transcript.reports[row]):
+        return Finding(worker, Fault.WRONG_REPORT, float64_bytes(truth))
+    return None  # requirement: VER-7
+
+
+def audit(transcript: Transcript, target: PeerId) -> Exchange[bool]:
+    """C4: whether a validator must accuse its ``target``. Source: VER-7."""
+    gradient = yield from recompute_gradient(transcript, target)
+    return examine_worker(transcript, target, gradient) is not None
+
+
+# -- Trials ---------------------------------------------------------------------------------------
+
+
+class Judge(Protocol):
+    """How verdicts are reached. Peers use :func:`judge`; an auditor without the task reads them from the log."""
+
+    def __call__(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]: ...
+
+
+def judge(trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
+    """A verdict: a pure function of the agreed log and of recomputed gradients. Source: VER-8."""
+    if trial.subject is Subject.WORKER:
+        findings = yield from try_worker(transcript, trial.accused)
+    elif trial.subject is Subject.AGGREGATE:
+        findings = yield from try_aggregator(transcript, trial.accused, residual_ratio)
+    else:
+        findings = yield from try_content(transcript, trial.accused)
+    return Verdict(trial, findings)  # requirement: VER-8
+
+
+def try_worker(transcript: Transcript, worker: PeerId) -> Exchange[tuple[Finding, ...]]:
+    """Recompute the accused worker's step. Source: VER-8."""
+    gradient = yield from recompute_gradient(transcript, worker)
+    finding = examine_worker(transcript, worker, gradient)
+    return () if finding is None else (finding,)
+
+
+def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: float) -> Exchange[tuple[Finding, ...]]:
+    """Recompute every gradient of the step. Whoever's hash or report is wrong is guilty; if all hashes
+    are right, the inputs are known, and the aggregator is guilty if its residual exceeds ε. Source: VER-9."""
+    if transcript.aggregate is None:
+        raise ValueError("an observer has no aggregate to judge")
+    gradients: list[Float32] = []
+    findings: list[Finding] = []
+    for worker in transcript.workers:
+        gradient = yield from recompute_gradient(transcript, worker)
+        finding = examine_worker(transcript, worker, gradient)
+        gradients.append(gradient)
+        findings.extend([finding] if finding else [])
+    if not any(finding.fault is Fault.WRONG_HASH for finding in findings):
+        part = transcript.workers.index(accused)
+        bound, radius = transcript.bounds[part], float(transcript.radii[part])
+        inputs = np.stack([gradient[bound] for gradient in gradients])
+        if not residual(inputs, transcript.aggregate[bound], radius) <= residual_ratio * radius:
+            findings.append(Finding(accused, Fault.WRONG_AGGREGATE))  # requirement: VER-9
+    return tuple(findings)
+
+
+def possible_aggregate(content: bytes, length: int) -> bool:
+    """Whether ``content`` has the form of an aggregate: ``length`` finite float32 values. Source: VER-10."""
+    return len(content) == 4 * length and bool(np.isfinite(float32_vector(content)).all())
+
+
+def try_content(transcript: Transcript, accused: PeerId) -> Exchange[tuple[Finding, ...]]:
+    """An aggregate accused of impossible content: everyone looks at the content. Source: VER-10."""
+    part = transcript.workers.index(accused)
+    content: bytes = yield FetchContent(transcript.aggregate_hashes[part])
+    bound = transcript.bounds[part]
+    if possible_aggregate(content, bound.stop - bound.start):
+        return ()
+    return (Finding(accused, Fault.IMPOSSIBLE_AGGREGATE),)  # requirement: VER-10
+
+
+def corrected(transcript: Transcript, finding: Finding) -> Transcript:
+    """The transcript with a convicted liar's report replaced by the truth. Source: VER-11."""
+    reports = transcript.reports.copy()
+    row = transcript.workers.index(finding.peer)
+    reports[row] = float64_vector(finding.correction).reshape(2, -1)
+    return replace(transcript, reports=reports)  # requirement: VER-11

@@ -1,0 +1,105 @@
+"""Where gradients are computed, and how to get the same bits every time."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+
+from btard.training.task import DeviceUnavailable
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Thread count and determinism flags belong to the process, so one gradient runs at a time."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device for ``cpu``, ``cuda``, ``cuda:<index>`` or ``auto`` (a GPU if there is one).
+
+    Raises :class:`DeviceUnavailable` with one sentence for the user.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, index = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or (index and not index.isdecimal())):
+        raise DeviceUnavailable(f"there is no device '{name}': choose cpu, cuda or auto")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceUnavailable("device 'cuda' needs a GPU and a torch built for it: use cpu or auto")
+        if int(index or 0) >= torch.cuda.device_count():
+            raise DeviceUnavailable(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
+        # cuBLAS reads this when it starts; without it torch refuses its matrix products as nondeterministic.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device(name)
+
+
+def determinism_class(device: torch.device) -> str:
+    """Text that two peers share if recomputation between them is expected to be bitwise equal."""
+    if device.type == "cuda":
+        hardware = f"{torch.cuda.get_device_name(device)}, cuda {torch.version.cuda}"
+    else:
+        hardware = f"cpu {torch.backends.cpu.get_cpu_capability()}, 1 thread"
+    return f"torch {torch.__version__}, {hardware}"
+
+
+@contextmanager
+def reproducible() -> Iterator[None]:
+    """Everything that could change the bits of a gradient is pinned inside, and as before outside.
+
+    One thread (sums over two threads round differently), deterministic kernels, IEEE float32 products.
+    """
+    with _ONE_AT_A_TIME:
+        before = _settings()
+        try:
+            _apply(_Settings(1, 2, False, True, ("ieee",) * len(_PRECISIONS)))
+            yield
+        finally:
+            _apply(before)
+
+
+class _Settings(NamedTuple):
+    """The process-wide settings of torch that change bits."""
+
+    threads: int
+    debug_mode: int
+    """0: any kernel; 2: a kernel without a deterministic form raises."""
+    cudnn_benchmark: bool
+    cudnn_deterministic: bool
+    precisions: tuple[str, ...]
+    """Of float32 products, per entry of ``_PRECISIONS``."""
+
+
+_PRECISIONS: tuple[Any, ...] = (
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,
+    torch.backends.cudnn.rnn,
+    torch.backends.mkldnn.matmul,
+    torch.backends.mkldnn.conv,
+    torch.backends.mkldnn.rnn,
+)
+"""Where torch keeps the permission to round factors to TF32 or bfloat16 first."""
+
+
+def _settings() -> _Settings:
+    """The settings now."""
+    cudnn = torch.backends.cudnn
+    return _Settings(
+        torch.get_num_threads(),
+        torch.get_deterministic_debug_mode(),
+        cudnn.benchmark,
+        cudnn.deterministic,
+        tuple(backend.fp32_precision for backend in _PRECISIONS),
+    )
+
+
+def _apply(settings: _Settings) -> None:
+    """Set them. (``use_deterministic_algorithms`` would do the same but takes a millisecond.)"""
+    torch.set_num_threads(settings.threads)
+    torch.set_deterministic_debug_mode(settings.debug_mode)
+    torch.backends.cudnn.benchmark = settings.cudnn_benchmark
+    torch.backends.cudnn.deterministic = settings.cudnn_deterministic
+    for backend, precision in zip(_PRECISIONS, settings.precisions, strict=True):
+        backend.fp32_precision = precision

@@ -1,0 +1,221 @@
+"""Any torch model with its data as a :class:`btard.training.task.Task`."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from btard.protocol.arithmetic import Float32
+from btard.protocol.encoding import sample_indices
+from btard.training.calibration import calibrated_defaults
+from btard.training.devices import reproducible, resolve_device
+from btard.training.draws import uniform
+from btard.training.task import Evaluation, NoLabels, OptionRefused, StatefulModel, TaskDefaults, TaskError
+
+Model = Callable[[], nn.Module]
+Loss = Callable[[Tensor, Tensor], Tensor]
+Examples = tuple[Tensor, Tensor]
+"""Inputs and targets; the first axis of both counts the examples."""
+
+EVALUATION_BATCH = 256
+
+
+class TorchTask:
+    """A supervised task: mean of ``loss(model(inputs), targets)`` over a batch that the seed chooses.
+
+    ``model``: builds the module; whatever it draws from torch's generator is fixed by ``model_seed``, and
+    the generator is put back as it was. ``train``, ``test``: inputs and targets. ``classes``: K, if the
+    model's last axis holds one score per class and targets lie in [0, K); gives accuracy and label flips.
+    ``defaults``: settings for a run; measured on the initial parameters if none are given.
+
+    The protocol owns the parameters as one flat float32 vector in the order of ``named_parameters()``;
+    the module's parameters and gradients are views of two flat buffers. The module runs in evaluation
+    mode: dropout is off. Raises :class:`StatefulModel`, :class:`OptionRefused`, ``DeviceUnavailable``.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: Model,
+        loss: Loss,
+        train: Examples,
+        test: Examples,
+        batch_size: int,
+        classes: int | None = None,
+        loss_name: str = "loss",
+        defaults: TaskDefaults | None = None,
+        device: str = "cpu",
+        model_seed: int = 0,
+    ) -> None:
+        """Build the module on the device and move the data there."""
+        if not 1 <= batch_size:
+            raise OptionRefused(f"the batch size of task '{name}' must be at least 1, not {batch_size}")
+        if min(len(tensor) for tensor in (*train, *test)) == 0:
+            raise OptionRefused(f"task '{name}' needs at least one training and one test example")
+        self.name, self.loss_name, self.classes, self.batch_size = name, loss_name, classes, batch_size
+        self.device = resolve_device(device)
+        self._loss = loss
+        self._train: Examples = (train[0].to(self.device), train[1].to(self.device))
+        self._test: Examples = (test[0].to(self.device), test[1].to(self.device))
+        self._model = build(model, model_seed).to(self.device).eval()
+        refuse_hidden_state(self._model)
+        self._digest = digest(self._model.state_dict(), self._train, self._test)
+        self._flat, self._gradient = flatten(self._model)
+        self._initial = self._flat.cpu().numpy().copy()
+        self._staging = torch.zeros(self.dimension) if self.device.type == "cuda" else self._flat
+        self._defaults = defaults
+
+    @property
+    def dimension(self) -> int:
+        """d, the number of trained parameters."""
+        return len(self._flat)
+
+    @property
+    def description(self) -> str:
+        """What fixes every gradient: the last item covers data, parameters and buffers."""
+        return (
+            f"{self.name}: d={self.dimension} loss={self.loss_name} batch={self.batch_size} "
+            f"train={len(self._train[0])} test={len(self._test[0])} sha256={self._digest}"
+        )
+
+    @cached_property
+    def defaults(self) -> TaskDefaults:
+        """The given settings, or else measured ones."""
+        return self._defaults or calibrated_defaults(self)
+
+    def initial_parameters(self) -> Float32:
+        """float32[d], as the model was built; a fresh array."""
+        return self._initial.copy()
+
+    def gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        """float32[d], raw. The batch is ``sample_indices(seed, batch_size, number of examples)``."""
+        return self._differentiate(parameters, seed, lambda targets: targets)
+
+    def poisoned_gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        """float32[d] on flipped labels, y → K − 1 − y. Raises :class:`NoLabels` without classes."""
+        if self.classes is None:
+            raise NoLabels(f"task '{self.name}' has no class labels to flip")
+        last = self.classes - 1
+        return self._differentiate(parameters, seed, lambda targets: last - targets)
+
+    def evaluate(self, parameters: Float32) -> Evaluation:
+        """Mean loss, and accuracy where there are classes, over the test examples."""
+        total, right, answers = 0.0, 0, 0
+        with reproducible(), torch.no_grad():
+            self._load(parameters)
+            for inputs, targets in zip(*(side.split(EVALUATION_BATCH) for side in self._test), strict=True):
+                scores = self._model(inputs)
+                total += float(self._loss(scores, targets)) * len(inputs)
+                if self.classes is not None:
+                    right += int((scores.argmax(-1) == targets).sum())
+                    answers += targets.numel()
+        return Evaluation(total / len(self._test[0]), right / answers if answers else None)
+
+    def _differentiate(self, parameters: Float32, seed: bytes, relabel: Callable[[Tensor], Tensor]) -> Float32:
+        """The gradient of the batch's mean loss."""
+        chosen = sample_indices(seed, self.batch_size, len(self._train[0]))
+        with reproducible(), torch.enable_grad():
+            self._load(parameters)
+            indices = torch.from_numpy(chosen).to(self.device)
+            inputs, targets = (side[indices] for side in self._train)
+            self._gradient.zero_()
+            self._loss(self._model(inputs), relabel(targets)).backward()  # type: ignore[no-untyped-call]
+            return self._gradient.cpu().numpy().copy()
+
+    def _load(self, parameters: Float32) -> None:
+        """Make ``parameters`` the module's parameters."""
+        if parameters.shape != (self.dimension,):
+            raise TaskError(f"task '{self.name}' has {self.dimension} parameters, got {parameters.shape}")
+        np.copyto(self._staging.numpy(), parameters)
+        if self._staging is not self._flat:
+            self._flat.copy_(self._staging)
+
+
+def build(model: Model, seed: int) -> nn.Module:
+    """``model()`` with torch's CPU generator seeded; the generator's state is restored afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return model()
+
+
+def refuse_hidden_state(model: nn.Module) -> None:
+    """Raise :class:`StatefulModel` for layers that remember earlier batches, or parameters that are not float32."""
+    for name, layer in model.named_modules():
+        if getattr(layer, "track_running_stats", False):
+            raise StatefulModel(
+                f"layer '{name}' ({type(layer).__name__}) keeps running statistics, which no auditor can "
+                "recompute from (parameters, seed): use GroupNorm or LayerNorm"
+            )
+    for name, parameter in model.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise StatefulModel(f"parameter '{name}' must be float32, not {parameter.dtype}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise StatefulModel("the model has no parameter that requires a gradient")
+
+
+def flatten(model: nn.Module) -> tuple[Tensor, Tensor]:
+    """Replace the trained parameters and their gradients by views of two flat buffers, which are returned.
+
+    A copy into the first buffer loads a parameter vector; the second holds the gradient after
+    ``backward()``, if it was zeroed before.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in trained])
+    gradient = torch.zeros_like(flat)
+    for parameter, piece, slot in zip(trained, *_pieces(trained, flat, gradient), strict=True):
+        parameter.data = piece.view(parameter.shape)
+        parameter.grad = slot.view(parameter.shape)
+    return flat, gradient
+
+
+def _pieces(trained: list[nn.Parameter], *buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Each buffer cut at the boundaries of the parameters."""
+    return (buffer.split([parameter.numel() for parameter in trained]) for buffer in buffers)
+
+
+def digest(state: Mapping[str, Tensor], *data: Examples) -> str:
+    """16 hexadecimal digits over names, types, shapes and bytes of model state and data."""
+    hasher = hashlib.sha256()
+    named = [*state.items(), *(("data", tensor) for examples in data for tensor in examples)]
+    for name, tensor in named:
+        hasher.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|{tensor.stride()}|".encode())
+        hasher.update(memory(tensor).cpu().numpy().tobytes())
+    return hasher.hexdigest()[:16]
+
+
+def memory(tensor: Tensor) -> Tensor:
+    """Its entries; of overlapping windows the data below them, which are far fewer."""
+    storage = tensor.untyped_storage()
+    if storage.nbytes() < tensor.nbytes:
+        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)[tensor.storage_offset() :]
+    return tensor.detach().contiguous()
+
+
+def he_uniform(model: nn.Module, label: str, gains: Mapping[str, float] | None = None) -> nn.Module:
+    """Fill every parameter in place, with the same bits on every machine, and return the model.
+
+    Weights: uniform with the variance 2/fan_in of He et al. (2015), times gain² where ``gains`` has the
+    parameter's name; weights of normalisation layers 1; biases 0.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            nn.init.constant_(parameter, 1.0 if name.endswith("weight") else 0.0)
+            continue
+        fan_in = parameter.numel() // len(parameter)
+        bound = math.sqrt(6.0 / fan_in) * (gains or {}).get(name, 1.0)
+        values = uniform(parameter.numel(), label.encode(), b"|", name.encode()) * bound
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(values.astype(np.float32)).view(parameter.shape))
+    return model
+
+
+def cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats; classes on the last axis of ``scores``, ``targets`` any integers."""
+    return nn.functional.cross_entropy(scores.flatten(0, -2), targets.flatten().long())

@@ -1,0 +1,525 @@
+"""The trainer: from settings to a finished run directory, one simulated swarm per run."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from btard.network.coalition import Seating, World
+from btard.network.simulator import Observed, Simulation
+from btard.protocol.arithmetic import Float32
+from btard.protocol.bans import Departure, Removal
+from btard.protocol.encoding import encode, tagged_hash
+from btard.protocol.identity import Identity
+from btard.protocol.log import Genesis, Record
+from btard.protocol.model import Configuration, PeerId, ProtocolError
+from btard.protocol.mprng import gradient_seed, uint64
+from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
+from btard.protocol.update import apply, describe, from_description, state_hash
+from btard.training.registry import find_by_name
+from btard.training.task import Evaluation, Task
+
+EVALUATIONS = 25
+"""How many times a run measures its quality, about."""
+
+AttackFactory = Callable[[Seating], Conduct]
+
+
+class RunError(ProtocolError):
+    """Settings that cannot become a run; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run is asked to do. ``overrides`` are fields of ``Configuration`` that replace the defaults."""
+
+    task: str = "digits"
+    profile: str = "btard"
+    peers: int = 16
+    byzantine: int = 0
+    tolerate: int | None = None
+    """The bound b; None for the number of attackers."""
+    attack: str | None = None
+    """Names of attacks, comma-separated; attackers take them in turn."""
+    attack_start: int = 0
+    attack_period: int = 1
+    attack_scale: float | None = None
+    validators: int = 4
+    steps: int = 200
+    seed: int = 0
+    device: str = "auto"
+    data: str | None = None
+    """Path of the data set, for tasks that read one."""
+    logs: str = "one"
+    """Whose logs are written: ``one`` honest peer's, ``all`` honest peers', or ``none``."""
+    baselines: tuple[str, ...] = ()
+    """Runs to compare with: ``mean`` (plain mean, same attack), ``clean`` (this protocol, no attack)."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no run."""
+        check(self.profile == "btard", f"unknown profile '{self.profile}': this version has 'btard'")
+        check(self.steps >= 1, f"the number of steps must be at least 1, not {self.steps}")
+        check(self.peers >= 1, f"the number of peers must be at least 1, not {self.peers}")
+        check(0 <= self.byzantine < self.peers, f"{self.byzantine} attackers of {self.peers} peers make no swarm")
+        check(self.tolerate is None or self.tolerate >= 0, "the bound --tolerate must not be negative")
+        check(self.attack_start >= 0, f"the attack cannot start at step {self.attack_start}")
+        check(self.attack_period >= 1, f"the attack's period must be at least 1, not {self.attack_period}")
+        check(self.attack_scale is None or math.isfinite(self.attack_scale), "the attack's scale must be finite")
+        check(0 <= self.seed < 2**64, f"the seed must be in 0 … 2^64 - 1, not {self.seed}")
+        check(self.logs in ("one", "all", "none"), f"logs are 'one', 'all' or 'none', not '{self.logs}'")
+        for name in self.baselines:
+            check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
+        check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
+
+    @property
+    def tolerated(self) -> int:
+        """b."""
+        return self.byzantine if self.tolerate is None else self.tolerate
+
+
+def check(holds: bool, sentence: str) -> None:
+    """Raise :class:`RunError` unless it ``holds``."""
+    if not holds:
+        raise RunError(sentence)
+
+
+# -- What a run is made of ----------------------------------------------------------------------
+
+
+def find_attacks(names: str) -> list[AttackFactory]:
+    """The attacks of a comma-separated list; raises :class:`RunError` for an unknown one."""
+    return [find_by_name("btard.attacks", "attack", name.strip()) for name in names.split(",")]
+
+
+def attack_names() -> list[tuple[str, str]]:
+    """Every installed attack's name with its one-line summary."""
+    found = sorted(entry_points(group="btard.attacks"), key=lambda entry: entry.name)
+    return [(entry.name, getattr(entry.load(), "summary", "")) for entry in found]
+
+
+def identities(settings: Settings) -> list[Identity]:
+    """One key pair per peer, from the seed. The first ``byzantine`` of them belong to attackers."""
+    seeds = (
+        tagged_hash("btard/simulated-key", uint64(settings.seed), uint64(index)) for index in range(settings.peers)
+    )
+    return [Identity(seed) for seed in seeds]
+
+
+def configure(settings: Settings, task: Task) -> Configuration:
+    """The configuration of a run: the task's defaults, the settings, then the overrides."""
+    chosen = {
+        "peers": settings.peers,
+        "tolerated": settings.tolerated,
+        "dimension": task.dimension,
+        "steps": settings.steps,
+        "validators": settings.validators,
+        "gradient_clip": task.defaults.gradient_clip,
+        "radius_initial": task.defaults.radius_initial,
+        "radius_min": task.defaults.radius_min,
+        "radius_max": task.defaults.radius_max,
+        "profile": settings.profile,
+        "task": task.description,
+        "optimizer": describe(task.defaults.optimizer.over(settings.steps)),
+    }
+    return Configuration(**{**chosen, **settings.overrides})
+
+
+CONFIGURABLE = {f.name: f.type for f in fields(Configuration) if f.name not in ("profile", "task", "optimizer")}
+SYMBOLS = {
+    "n": "peers",
+    "b": "tolerated",
+    "d": "dimension",
+    "m_max": "validators",
+    "lambda": "gradient_clip",
+    "tau_0": "radius_initial",
+    "tau_min": "radius_min",
+    "tau_max": "radius_max",
+    "phi": "residual_ratio",
+    "rho": "spread_ratio",
+    "kappa": "distance_ratio",
+    "c": "radius_factor",
+}
+"""The letters of the specification, which a configuration file may use as well."""
+
+
+def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
+    """The overrides of a configuration file, with symbols resolved; raises :class:`RunError`."""
+    overrides: dict[str, Any] = {}
+    for key, value in table.items():
+        name = SYMBOLS.get(key, key)
+        check(name in CONFIGURABLE, f"the configuration has no field '{key}'")
+        check(name not in overrides, f"the configuration sets '{name}' twice")
+        whole = CONFIGURABLE[name] == "int"
+        number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        check(number, f"the configuration field '{key}' takes a {'whole ' if whole else ''}number")
+        overrides[name] = value if whole else float(value)
+    return overrides
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """Everything that a simulated run starts from."""
+
+    settings: Settings
+    task: Task
+    genesis: Genesis
+    identities: list[Identity]
+    parameters: Float32
+
+    @property
+    def coalition(self) -> frozenset[PeerId]:
+        """The attackers' ids."""
+        return frozenset(identity.peer_id for identity in self.identities[: self.settings.byzantine])
+
+    def conducts(self, world: World) -> dict[PeerId, Conduct]:
+        """What each attacker does; without an attack they are honest."""
+        attackers = sorted(self.coalition)
+        factories = find_attacks(self.settings.attack) if self.settings.attack else []
+        return {
+            peer: factories[index % len(factories)](self.seating(peer, world)) if factories else Conduct()
+            for index, peer in enumerate(attackers)
+        }
+
+    def seating(self, peer: PeerId, world: World) -> Seating:
+        """One attacker's place."""
+        chosen = self.settings
+        return Seating(
+            peer, world, self.task, chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
+        )
+
+
+def assemble(settings: Settings, task: Task) -> Swarm:
+    """Keys, configuration and genesis record; raises :class:`ProtocolError` for impossible settings."""
+    config = configure(settings, task)
+    check(
+        config.dimension == task.dimension,
+        f"the configuration says d = {config.dimension}, but task '{task.name}' has d = {task.dimension}",
+    )
+    peers, parameters = identities(settings), task.initial_parameters()
+    start = initial_replica(config, parameters).state_hash
+    roster = tuple(sorted(peer.peer_id for peer in peers))
+    return Swarm(settings, task, Genesis(config, roster, start), peers, parameters)
+
+
+# -- Events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Quality after ``steps`` applied steps."""
+
+    run: str
+    """``swarm``, or the baseline's name."""
+    steps: int
+    quality: Evaluation
+    roster: int
+    bytes_sent: int
+    """By all peers so far."""
+    seconds: float
+    """Since the run began."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """A peer left the run."""
+
+    run: str
+    removal: Removal
+    byzantine: bool
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """``steps`` steps of ``run`` have been applied."""
+
+    run: str
+    steps: int
+
+
+Event = Measured | Left | Advanced
+
+
+def measured_at(step: int, steps: int) -> bool:
+    """Whether quality is measured after ``step`` applied steps."""
+    every = max(1, steps // EVALUATIONS)
+    return step % every == 0 or step == steps
+
+
+# -- The swarm ----------------------------------------------------------------------------------
+
+
+class LogWriter:
+    """Writes the logs of a run, and the aggregates that recomputation needs, record by record."""
+
+    def __init__(self, folder: Path, peers: set[PeerId], genesis: Genesis) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.logs: dict[PeerId, BinaryIO] = {}
+        self.contents: dict[PeerId, BinaryIO] = {}
+        for peer in sorted(peers):
+            self.logs[peer] = (folder / f"{peer.hex()[:16]}.cborseq").open("wb")
+            self.contents[peer] = (folder / f"{peer.hex()[:16]}.aggregates").open("wb")
+            self.logs[peer].write(genesis.encode())
+
+    def record(self, peer: PeerId, record: Record) -> None:
+        """Append a record, on disk before the run goes on."""
+        if peer in self.logs:
+            self.logs[peer].write(record.encode())
+            self.logs[peer].flush()
+
+    def keep(self, peer: PeerId, content: bytes) -> None:
+        """Keep an aggregate."""
+        if peer in self.contents:
+            self.contents[peer].write(encode(content))
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in (*self.logs.values(), *self.contents.values()):
+            file.close()
+
+
+@dataclass
+class SwarmRun:
+    """One simulated run of the protocol."""
+
+    swarm: Swarm
+    name: str = "swarm"
+    log_folder: Path | None = None
+    last: Observed | None = None
+    quality: Evaluation | None = None
+    seconds: float = 0.0
+
+    def play(self) -> Iterator[Event]:
+        """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
+        began = time.perf_counter()
+        writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis) if self.log_folder else None
+        try:
+            for observed in self.simulation(writer).run():
+                yield from self.events(observed, began)
+        finally:
+            if writer:
+                writer.close()
+        self.seconds = time.perf_counter() - began
+
+    def logged(self) -> set[PeerId]:
+        """Whose logs are written."""
+        honest = {peer for peer in self.swarm.genesis.roster if peer not in self.swarm.coalition}
+        return honest if self.swarm.settings.logs == "all" else {min(honest)}
+
+    def simulation(self, writer: LogWriter | None) -> Simulation:
+        """The simulator with honest peers and attackers seated."""
+        swarm = self.swarm
+        world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
+        conducts = swarm.conducts(world)
+        simulation = Simulation(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        if writer:
+            simulation.record, simulation.keep = writer.record, writer.keep
+        return simulation
+
+    def events(self, observed: Observed, began: float) -> Iterator[Event]:
+        """What is new since the last observation."""
+        before = self.last.state.removals if self.last else ()
+        state, steps = observed.state, self.swarm.settings.steps
+        fresh = self.last is None or state.step > self.last.state.step
+        self.last = observed
+        for removal in state.removals[len(before) :]:
+            yield Left(self.name, removal, removal.peer in self.swarm.coalition)
+        if fresh and state.step <= steps and state.replica:
+            yield Advanced(self.name, state.step)
+            if measured_at(state.step, steps):
+                self.quality = self.swarm.task.evaluate(state.replica.parameters)
+                elapsed = time.perf_counter() - began
+                yield Measured(self.name, state.step, self.quality, len(state.roster), observed.bytes_sent, elapsed)
+
+
+# -- The plain mean -----------------------------------------------------------------------------
+
+
+@dataclass
+class MeanRun:
+    """Training with the plain mean of all gradients and no security: same task, batches, update and attack."""
+
+    swarm: Swarm
+    name: str = "mean"
+    quality: Evaluation | None = None
+    seconds: float = 0.0
+
+    def play(self) -> Iterator[Event]:
+        """Run to the end, telling what happens."""
+        began = time.perf_counter()
+        state, steps = initial_state(self.swarm.genesis, self.swarm.parameters), self.swarm.settings.steps
+        world = World(self.swarm.coalition, None)
+        conducts = self.swarm.conducts(world)
+        for step in range(1, steps + 1):
+            state = self.step(state, world, conducts)
+            yield Advanced(self.name, step)
+            if measured_at(step, steps) and state.replica:
+                self.quality = self.swarm.task.evaluate(state.replica.parameters)
+                yield Measured(self.name, step, self.quality, len(state.roster), 0, time.perf_counter() - began)
+        self.seconds = time.perf_counter() - began
+
+    def step(self, state: State, world: World, conducts: dict[PeerId, Conduct]) -> State:
+        """One step: everyone's gradient, the attackers' last, then the update with their mean."""
+        replica = state.replica
+        if replica is None:
+            raise ValueError("the plain mean needs parameters")
+        honest = {peer: self.gradient(state, replica, peer) for peer in state.roster}
+        world.gradients = {peer: gradient for peer, gradient in honest.items() if peer not in conducts}
+        sent = [conducts[p].gradient(state, g) if p in conducts else g for p, g in honest.items()]
+        with np.errstate(all="ignore"):
+            mean = np.asarray(np.mean(sent, axis=0, dtype=np.float32))
+            optimizer = from_description(state.config.optimizer)
+            parameters, moments = apply(optimizer, replica.parameters, mean, replica.optimizer)
+        updated = Replica(parameters, moments, state_hash(parameters, moments))
+        randomness = tagged_hash("btard/plain-mean", state.randomness)
+        return replace(state, step=state.step + 1, randomness=randomness, replica=updated)
+
+    def gradient(self, state: State, replica: Replica, peer: PeerId) -> Float32:
+        """One peer's own gradient."""
+        seed = gradient_seed(state.run, state.randomness, state.step, peer)
+        return self.swarm.task.gradient(replica.parameters, seed)
+
+
+# -- Results ------------------------------------------------------------------------------------
+
+
+def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None]) -> dict[str, Any]:
+    """Run the swarm and its baselines; write ``out`` (if given) and return the summary.
+
+    Raises :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
+    """
+    swarm = assemble(settings, task)
+    swarm.conducts(World(swarm.coalition, None))  # an unknown attack is refused before anything is written
+    prepare_folder(out)
+    log_folder = out / "log" if out and settings.logs != "none" else None
+    main = SwarmRun(swarm, log_folder=log_folder)
+    others = [baseline_run(swarm, name) for name in settings.baselines]
+    events: list[Event] = []
+    metrics = (out / "metrics.jsonl").open("w") if out else None
+    try:
+        for run in (main, *others):
+            for event in run.play():
+                events.append(event)
+                if metrics:
+                    write_metrics(metrics, event)
+                tell(event)
+    finally:
+        if metrics:
+            metrics.close()
+    summary = summarize(main, others)
+    if out:
+        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        from btard.training.curves import draw_curves
+
+        draw_curves(out / "curves.png", summary, events, task.loss_name)
+    return summary
+
+
+def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
+    """The run to compare with."""
+    if name == "mean":
+        return MeanRun(swarm)
+    return SwarmRun(replace(swarm, settings=replace(swarm.settings, attack=None)), name="clean")
+
+
+def prepare_folder(out: Path | None) -> None:
+    """Make the run directory, and refuse one that cannot be written or holds another run."""
+    if out is None:
+        return
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "metrics.jsonl").touch()
+    except OSError as error:
+        raise RunError(f"cannot write to '{out}': {error.strerror}") from error
+    for stale in (*out.glob("log/*.cborseq"), *out.glob("log/*.aggregates"), *out.glob("summary.json")):
+        stale.unlink()
+
+
+def write_metrics(file: Any, event: Event) -> None:
+    """One line of JSON per measurement and per departure."""
+    if isinstance(event, Measured):
+        entry: dict[str, Any] = {
+            "run": event.run,
+            "step": event.steps,
+            "loss": finite(event.quality.loss),
+            "accuracy": event.quality.accuracy,
+            "roster": event.roster,
+            "bytes_sent": event.bytes_sent,
+            "seconds": round(event.seconds, 3),
+        }
+    elif isinstance(event, Left):
+        entry = {"run": event.run, **describe_removal(event.removal, event.byzantine)}
+    else:
+        return
+    file.write(json.dumps(entry) + "\n")
+    file.flush()
+
+
+def describe_removal(removal: Removal, byzantine: bool) -> dict[str, Any]:
+    """A departure as plain data."""
+    return {
+        "step": removal.slot.step,
+        "phase": removal.slot.phase.name.lower(),
+        "peer": removal.peer.hex(),
+        "byzantine": byzantine,
+        "how": removal.how.value,
+        "fault": removal.fault.text,
+    }
+
+
+def finite(number: float) -> float | None:
+    """``number``, or None if JSON has no word for it."""
+    return number if math.isfinite(number) else None
+
+
+def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun]) -> dict[str, Any]:
+    """The summary of a finished run; its keys are part of the command's contract."""
+    settings, observed, quality = main.swarm.settings, main.last, main.quality
+    if observed is None or quality is None or observed.state.replica is None:
+        raise RunError("the run ended before its first step")
+    state, coalition = observed.state, main.swarm.coalition
+
+    def tally(how: Departure, byzantine: bool) -> int:
+        return sum(r.how is how and (r.peer in coalition) == byzantine for r in state.removals)
+
+    summary: dict[str, Any] = {
+        "task": main.swarm.task.name,
+        "profile": settings.profile,
+        "peers": settings.peers,
+        "byzantine": settings.byzantine,
+        "tolerate": settings.tolerated,
+        "attack": settings.attack,
+        "attack_start": settings.attack_start,
+        "steps": settings.steps,
+        "seed": settings.seed,
+        "accuracy": quality.accuracy,
+        "loss": finite(quality.loss),
+        "diverged": quality.diverged,
+        "byzantine_banned": tally(Departure.CONVICTED, True),
+        "byzantine_eliminated": tally(Departure.ELIMINATED, True),
+        "honest_banned": tally(Departure.CONVICTED, False),
+        "honest_eliminated": tally(Departure.ELIMINATED, False),
+        "absent": sum(removal.how is Departure.ABSENT for removal in state.removals),
+        "retries": state.retries,
+        "ban_steps": [removal.slot.step for removal in state.removals],
+        "removals": [describe_removal(removal, removal.peer in coalition) for removal in state.removals],
+        "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
+        "parameter_hash": state.replica.state_hash.hex(),
+        "log_head": state.head.hex(),
+        "seconds": round(main.seconds, 3),
+    }
+    for other in others:
+        if other.quality is not None:
+            summary[f"accuracy_{other.name}_baseline"] = other.quality.accuracy
+            summary[f"loss_{other.name}_baseline"] = finite(other.quality.loss)
+            summary[f"diverged_{other.name}_baseline"] = other.quality.diverged
+            summary[f"seconds_{other.name}_baseline"] = round(other.seconds, 3)
+    return summary

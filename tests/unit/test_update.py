@@ -1,0 +1,318 @@
+"""The canonical update agrees with torch, is the same in blocks, and hashes every bit of its state."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import replace
+from decimal import Decimal, getcontext
+
+import numpy as np
+import pytest
+from btard.protocol.arithmetic import Float32
+from btard.protocol.update import (
+    AdamW,
+    Lamb,
+    Optimizer,
+    OptimizerState,
+    Schedule,
+    Sgd,
+    Updated,
+    UpdateError,
+    apply,
+    describe,
+    from_description,
+    power,
+    state_hash,
+)
+
+DIMENSION = 501
+STEPS = 50
+SCHEDULE = Schedule(0.01, STEPS, warmup_steps=5, decay_power=2, final_rate=0.001)
+OPTIMIZERS: list[Optimizer] = [
+    Sgd(SCHEDULE),
+    Sgd(SCHEDULE, momentum=0.9),
+    Sgd(SCHEDULE, momentum=0.9, nesterov=1, weight_decay=0.01),
+    AdamW(SCHEDULE),
+    AdamW(SCHEDULE, beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.1),
+]
+
+
+def vectors(seed: int) -> tuple[Float32, list[Float32]]:
+    """Initial parameters and one aggregate per step, of very different sizes per coordinate."""
+    source = np.random.default_rng(seed)
+    scales = 10.0 ** source.uniform(-3, 1, DIMENSION)
+    aggregates = [(source.standard_normal(DIMENSION) * scales).astype(np.float32) for _ in range(STEPS)]
+    return source.standard_normal(DIMENSION).astype(np.float32), aggregates
+
+
+def run(optimizer: Optimizer, parameters: Float32, aggregates: list[Float32]) -> Updated:
+    """Parameters and state after all aggregates."""
+    state = optimizer.initial_state(len(parameters))
+    for aggregate in aggregates:
+        parameters, state = apply(optimizer, parameters, aggregate, state)
+    return parameters, state
+
+
+def torch_twin(optimizer: Optimizer, parameter: object) -> object:
+    """The optimizer of torch that does the same in exact arithmetic."""
+    torch = pytest.importorskip("torch")
+    common = {"lr": 1.0, "weight_decay": optimizer.weight_decay}
+    if isinstance(optimizer, Sgd):
+        nesterov = bool(optimizer.nesterov)
+        return torch.optim.SGD([parameter], momentum=optimizer.momentum, nesterov=nesterov, **common)
+    betas = (optimizer.beta1, optimizer.beta2)
+    return torch.optim.AdamW([parameter], betas=betas, eps=optimizer.epsilon, foreach=False, **common)
+
+
+@pytest.mark.requirement("UPD-4")
+@pytest.mark.requirement("UPD-5")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_fifty_steps_agree_with_torch(optimizer: Optimizer) -> None:
+    torch = pytest.importorskip("torch")
+    start, aggregates = vectors(1)
+    parameters = torch.nn.Parameter(torch.tensor(start))
+    twin = torch_twin(optimizer, parameters)
+    for count, aggregate in enumerate(aggregates):
+        twin.param_groups[0]["lr"] = optimizer.schedule.rate(count)  # type: ignore[attr-defined]
+        parameters.grad = torch.tensor(aggregate)
+        twin.step()  # type: ignore[attr-defined]
+    ours, state = run(optimizer, start, aggregates)
+    theirs = parameters.detach().numpy()
+    assert np.linalg.norm(ours - theirs) <= 1e-6 * np.linalg.norm(theirs)
+    assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+    assert state.count == STEPS
+
+
+def lamb_in_float64(optimizer: Lamb, parameters: Float32, aggregates: list[Float32]) -> Float32:
+    """LAMB as the paper states it, in float64."""
+    x = parameters.astype(np.float64)
+    first, second = np.zeros_like(x), np.zeros_like(x)
+    ends = np.cumsum(optimizer.layers)
+    for count, aggregate in enumerate(aggregates, start=1):
+        first = optimizer.beta1 * first + (1 - optimizer.beta1) * aggregate
+        second = optimizer.beta2 * second + (1 - optimizer.beta2) * aggregate.astype(np.float64) ** 2
+        mean, spread = first / (1 - optimizer.beta1**count), second / (1 - optimizer.beta2**count)
+        change = mean / (np.sqrt(spread) + optimizer.epsilon) + optimizer.weight_decay * x
+        for layer in zip(ends - optimizer.layers, ends, strict=True):
+            part = slice(*layer)
+            ratio = np.linalg.norm(x[part]) / np.linalg.norm(change[part])
+            x[part] -= optimizer.schedule.rate(count - 1) * ratio * change[part]
+    return x
+
+
+@pytest.mark.requirement("UPD-8")
+def test_lamb_agrees_with_its_formula_in_float64() -> None:
+    optimizer = Lamb(SCHEDULE, weight_decay=0.1, layers=(1, 200, 300))
+    start, aggregates = vectors(2)
+    ours, _ = run(optimizer, start, aggregates)
+    theirs = lamb_in_float64(optimizer, start, aggregates)
+    assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
+
+
+@pytest.mark.requirement("UPD-8")
+def test_lamb_with_a_zero_layer_takes_a_plain_step_and_refuses_layers_that_do_not_add_up() -> None:
+    optimizer = Lamb(Schedule(0.5, 10), layers=(2, 2))
+    start = np.array([0, 0, 3, 4], np.float32)
+    after, _ = apply(optimizer, start, np.ones(4, np.float32), optimizer.initial_state(4))
+    assert np.allclose(after[:2], -0.5, atol=1e-6)
+    assert np.allclose(after[2:], start[2:] - 0.5 * 5 / np.sqrt(2), atol=1e-5)
+    with pytest.raises(UpdateError, match="layers that add up to d = 5"):
+        apply(optimizer, np.zeros(5, np.float32), np.zeros(5, np.float32), optimizer.initial_state(5))
+    with pytest.raises(UpdateError, match="positive length"):
+        Lamb(SCHEDULE, layers=(0, 4))
+
+
+@pytest.mark.requirement("UPD-3")
+@pytest.mark.requirement("UPD-4")
+@pytest.mark.requirement("UPD-5")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("block", [1, 7, 64])
+def test_blocks_give_the_same_bits_as_the_whole_vector(optimizer: Optimizer, block: int) -> None:
+    start, aggregates = vectors(3)
+    aggregates = aggregates[:5]
+    whole, state = run(optimizer, start, aggregates)
+    starts = range(0, DIMENSION, block)
+    parts = [run(optimizer, start[i : i + block], [g[i : i + block] for g in aggregates]) for i in starts]
+    assert b"".join(p.tobytes() for p, _ in parts) == whole.tobytes()
+    assert b"".join(s.momentum.tobytes() for _, s in parts) == state.momentum.tobytes()
+    assert b"".join(s.second_moment.tobytes() for _, s in parts) == state.second_moment.tobytes()
+
+
+@pytest.mark.requirement("UPD-3")
+@pytest.mark.requirement("UPD-4")
+def test_every_operation_is_rounded_by_itself() -> None:
+    """A fused multiply-add would round momentum·buffer + gradient once and give another float32."""
+    keep, buffer, gradient = np.float32(0.9), np.float32(1.0000001), np.float32(-0.9)
+    fused = np.float32(np.float64(keep) * np.float64(buffer) + np.float64(gradient))
+    optimizer = Sgd(Schedule(1.0, 10), momentum=0.9)
+    state = OptimizerState(1, np.array([buffer]), np.zeros(0, np.float32))
+    _, after = apply(optimizer, np.zeros(1, np.float32), np.array([gradient]), state)
+    assert after.momentum[0] == np.float32(keep * buffer) + gradient
+    assert after.momentum[0] != fused
+
+
+@pytest.mark.requirement("UPD-1")
+def test_the_schedule_climbs_then_falls() -> None:
+    schedule = Schedule(0.8, 10, warmup_steps=4, decay_power=2, final_rate=0.2)
+    rates = [schedule.rate(count) for count in range(12)]
+    expected = [0.2, 0.4, 0.6, 0.8] + [0.2 + 0.6 * ((10 - t) / 6) ** 2 for t in range(4, 10)] + [0.2, 0.2]
+    assert rates == pytest.approx(expected, rel=1e-15)
+    assert Schedule(0.3, 5, decay_power=0).rate(4) == 0.3
+
+
+@pytest.mark.requirement("UPD-1")
+def test_a_stretched_schedule_keeps_its_shape() -> None:
+    schedule = Schedule(0.1, 200, warmup_steps=20).over(50)
+    assert (schedule.total_steps, schedule.warmup_steps) == (50, 5)
+    assert Schedule(0.1, 2, warmup_steps=1).over(1).warmup_steps == 0
+
+
+@pytest.mark.requirement("UPD-2")
+def test_power_is_repeated_multiplication_and_close_to_the_exact_value() -> None:
+    assert power(0.9, 0) == 1.0
+    assert power(0.9, 1) == 0.9
+    assert power(0.9, 5) == (0.9 * 0.9) * (0.9 * 0.9) * 0.9
+    getcontext().prec = 60
+    for exponent in (10, 1000, 123_457):
+        exact = float(Decimal.from_float(0.9999) ** exponent)
+        assert power(0.9999, exponent) == pytest.approx(exact, rel=2.0**-52 * exponent)
+
+
+@pytest.mark.requirement("UPD-6")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_arguments_stay_unchanged_and_results_are_new(optimizer: Optimizer) -> None:
+    start, aggregates = vectors(4)
+    state = run(optimizer, start, aggregates[:1])[1]
+    arguments = (start, aggregates[0], state.momentum, state.second_moment)
+    before = [vector.tobytes() for vector in arguments]
+    updated, after = apply(optimizer, start, aggregates[0], state)
+    assert [vector.tobytes() for vector in arguments] == before
+    assert not np.shares_memory(updated, start)
+    assert not np.shares_memory(updated, aggregates[0])
+    assert not np.shares_memory(after.momentum, state.momentum)
+    assert {v.dtype for v in (updated, after.momentum, after.second_moment)} == {np.dtype(np.float32)}
+
+
+@pytest.mark.requirement("UPD-6")
+def test_vectors_that_do_not_fit_are_refused() -> None:
+    optimizer = AdamW(SCHEDULE)
+    good = np.zeros(3, np.float32)
+    state = optimizer.initial_state(3)
+    cases = [
+        (np.zeros(4, np.float32), good, state),
+        (good, np.zeros(1, np.float32), state),
+        (good, np.zeros(3), state),
+        (good.reshape(1, 3), good.reshape(1, 3), state),
+        (good, good, Sgd(SCHEDULE).initial_state(3)),
+        (good, good, replace(state, second_moment=np.zeros(2, np.float32))),
+    ]
+    for parameters, aggregate, remembered in cases:
+        with pytest.raises(UpdateError, match="float32 vectors of one length"):
+            apply(optimizer, parameters, aggregate, remembered)  # type: ignore[arg-type]
+
+
+def test_overflow_diverges_without_an_error() -> None:
+    optimizer = AdamW(SCHEDULE)
+    huge = np.full(2, 3e38, np.float32)
+    parameters, state = run(optimizer, np.zeros(2, np.float32), [huge, -huge])
+    assert np.isinf(state.second_moment).all()
+    assert len(state_hash(parameters, state)) == 32
+
+
+@pytest.mark.requirement("UPD-7")
+def test_the_hash_covers_every_part_of_the_state() -> None:
+    one, two = np.ones(2, np.float32), np.ones(3, np.float32)
+    base = OptimizerState(1, one, one)
+    states = [
+        (one, base),
+        (one, replace(base, count=2)),
+        (one, replace(base, momentum=-one)),
+        (one, replace(base, second_moment=-one)),
+        (-one, base),
+        (two, replace(base, momentum=one[:1])),
+        (one, replace(base, momentum=two, second_moment=one[:1])),
+        (np.array([1.0, np.nextafter(np.float32(1), np.float32(2))], np.float32), base),
+        (np.array([0.0, 1.0], np.float32), base),
+        (np.array([-0.0, 1.0], np.float32), base),
+    ]
+    assert len({state_hash(parameters, state) for parameters, state in states}) == len(states)
+
+
+@pytest.mark.requirement("UPD-7")
+def test_the_hash_is_the_tagged_hash_of_the_written_bytes() -> None:
+    state = OptimizerState(3, np.array([1.5], np.float32), np.zeros(0, np.float32))
+    data = struct.pack(">QQ", 3, 2) + struct.pack("<2f", 1.0, -2.0)
+    data += struct.pack(">Q", 1) + struct.pack("<f", 1.5) + struct.pack(">Q", 0)
+    tag = hashlib.sha256(b"btard/state").digest()
+    assert state_hash(np.array([1.0, -2.0], np.float32), state) == hashlib.sha256(tag + tag + data).digest()
+
+
+@pytest.mark.requirement("UPD-7")
+def test_every_nan_hashes_alike() -> None:
+    patterns = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)
+    state = Sgd(SCHEDULE).initial_state(1)
+    assert len({state_hash(patterns[i : i + 1], state) for i in range(4)}) == 1
+    assert state_hash(patterns[:1], state) != state_hash(np.array([np.inf], np.float32), state)
+
+
+@pytest.mark.requirement("UPD-9")
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, Lamb(SCHEDULE, layers=(3, 40)), Lamb(SCHEDULE)], ids=repr)
+def test_a_description_reads_back_equal(optimizer: Optimizer) -> None:
+    description = describe(optimizer)
+    assert list(description) == sorted(description)
+    assert all(type(key) is str and type(value) is str for key, value in description)
+    assert from_description(description) == optimizer
+    assert type(from_description(description)) is type(optimizer)
+
+
+@pytest.mark.requirement("UPD-9")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("name", "adam"),
+        ("beta1", "nan"),
+        ("beta1", "1.0"),
+        ("beta1", "-0.5"),
+        ("beta1", "0x1p-1"),
+        ("beta1", " 0.9"),
+        ("beta1", "٠.٩"),
+        ("beta1", ""),
+        ("beta2", "1e400"),
+        ("epsilon", "0.0"),
+        ("epsilon", "1e-60"),
+        ("weight_decay", "inf"),
+        ("warmup_steps", "-1"),
+        ("warmup_steps", "05"),
+        ("warmup_steps", "1_0"),
+        ("warmup_steps", "50"),
+        ("total_steps", "0"),
+        ("total_steps", "99999999999"),
+        ("decay_power", "17"),
+        ("final_rate", "0.02"),
+        ("learning_rate", "0"),
+        ("momentum", "0.9"),
+        ("layers", ""),
+    ],
+)
+def test_a_malformed_description_is_refused(key: str, value: str) -> None:
+    settings = dict(describe(AdamW(SCHEDULE))) | {key: value}
+    with pytest.raises(UpdateError):
+        from_description(settings.items())
+
+
+@pytest.mark.requirement("UPD-9")
+def test_a_missing_or_repeated_setting_is_refused() -> None:
+    description = describe(Sgd(SCHEDULE, momentum=0.9))
+    for index in range(len(description)):
+        with pytest.raises(UpdateError):
+            from_description(description[:index] + description[index + 1 :])
+    with pytest.raises(UpdateError, match="every setting once"):
+        from_description((*description, ("momentum", "0.9")))
+
+
+@pytest.mark.parametrize("layers", ["1,,2", ",", "1, 2", "0,3"])
+def test_malformed_layers_are_refused(layers: str) -> None:
+    settings = dict(describe(Lamb(SCHEDULE))) | {"layers": layers}
+    with pytest.raises(UpdateError):
+        from_description(settings.items())
