@@ -6,11 +6,10 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -27,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ROSTER_SIZE_HELP = "Number of peers."
+WRONG_CALL = typer.BadParameter.__bases__[0]
+"""What typer raises for a command line that it cannot read."""
 
 
 def fail(sentence: str) -> NoReturn:
@@ -61,7 +61,7 @@ def train(
         "digits"
     ),
     profile: Annotated[str, typer.Option(help="Protocol profile.")] = "btard",
-    peers: Annotated[int, typer.Option(help=ROSTER_SIZE_HELP)] = 16,
+    peers: Annotated[int, typer.Option(help="Number of peers.")] = 16,
     byzantine: Annotated[int, typer.Option(help="Number of attackers among them.")] = 0,
     tolerate: Annotated[
         int | None, typer.Option(help="Bound b on faulty peers; default: the number of attackers.")
@@ -189,7 +189,10 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
         ("peers", f"{summary['peers']}, {summary['byzantine']} of them attackers"),
         ("attack", attack),
         ("steps", f"{summary['steps']}, {summary['retries']} voided attempts"),
-        ("test accuracy", quality_row(summary, "accuracy", "loss", "diverged")),
+        (
+            "test loss" if summary["accuracy"] is None else "test accuracy",
+            quality_row(summary, "accuracy", "loss", "diverged"),
+        ),
     ]
     for name, label in (("clean", "without attack"), ("mean", "plain mean, same attack")):
         keys = (f"accuracy_{name}_baseline", f"loss_{name}_baseline", f"diverged_{name}_baseline")
@@ -213,7 +216,8 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
 def quality_row(summary: dict[str, Any], accuracy: str, loss: str, diverged: str) -> str:
     """One run's accuracy and loss."""
     parts = [] if summary[accuracy] is None else [f"{summary[accuracy]:.4f}"]
-    parts.append("diverged (loss is not a number)" if summary[diverged] else f"loss {summary[loss]:.4g}")
+    parts.append("loss is no number" if summary[loss] is None else f"loss {summary[loss]:.4g}")
+    parts += ["diverged"] if summary[diverged] else []
     return ", ".join(parts)
 
 
@@ -228,11 +232,14 @@ def audit_command(
     ] = False,
     device: Annotated[str, typer.Option(help="Device for recomputation: cpu, cuda or auto.")] = "auto",
     data: Annotated[str | None, typer.Option(help="Path of the data set, for tasks that read one.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task to recompute with; default: the one that the log names.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Replay a log through the protocol; exit 0 if every record follows, 1 naming the first that does not."""
     paths = log_paths(run_or_log)
-    results = [audit_one(path, recompute, device, data) for path in paths]
+    results = [audit_one(path, (task, device, data) if recompute else None) for path in paths]
     heads = {result["head"] for result in results if result["accepted"]}
     if len(heads) > 1:
         results.append({"log": str(run_or_log), "accepted": False, "reason": "the logs end with different heads"})
@@ -254,11 +261,15 @@ def log_paths(path: Path) -> list[Path]:
     return [path]
 
 
-def audit_one(path: Path, recompute: bool, device: str, data: str | None) -> dict[str, Any]:
+Recompute = tuple[str | None, str, str | None]
+"""Task, device and data path to recompute with."""
+
+
+def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
     """Audit one log file; the result as plain data."""
     try:
         content = path.read_bytes()
-        recomputation = prepare_recomputation(path, content, device, data) if recompute else None
+        recomputation = prepare_recomputation(path, content, *recompute) if recompute else None
         report = audit(content, recomputation)
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
@@ -267,13 +278,13 @@ def audit_one(path: Path, recompute: bool, device: str, data: str | None) -> dic
     return {"log": str(path), "accepted": True, **describe_report(report)}
 
 
-def prepare_recomputation(path: Path, content: bytes, device: str, data: str | None) -> Recomputation:
+def prepare_recomputation(path: Path, content: bytes, name: str | None, device: str, data: str | None) -> Recomputation:
     """The task that the genesis record names, and the aggregates kept beside the log."""
     from btard.training.registry import find_task
 
     genesis = read_genesis(content)
     described = genesis.configuration.task
-    task = find_task(described.split()[0], device=device, path=data)
+    task = find_task(name or described.split()[0], device=device, path=data)
     if task.description != described:
         fail(f"the log is about '{described}', but this machine's task is '{task.description}'")
     kept = path.with_suffix(".aggregates")
@@ -335,16 +346,17 @@ def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list
         print(f"{name:{width}}  {summary}")
 
 
-def main() -> None:
-    """Entry point: one sentence and exit code 2 for every wrong call, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Entry point: one sentence and exit code 2 for every wrong call, never a traceback.
+
+    ``arguments``: the command line without the program's name; None for that of the process.
+    """
     run: Callable[..., Any] = typer.main.get_command(app)
     try:
-        sys.exit(run(standalone_mode=False) or 0)
-    except (click.ClickException,) as error:
+        sys.exit(run(args=arguments, prog_name="btard", standalone_mode=False) or 0)
+    except WRONG_CALL as error:
         sys.exit(complain(error.format_message()))
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(complain("interrupted; what was written stays readable", 130))
     except ProtocolError as error:
         sys.exit(complain(str(error)))

@@ -101,7 +101,7 @@ def lamb_in_float64(optimizer: Lamb, parameters: Float32, aggregates: list[Float
     return x
 
 
-@pytest.mark.requirement("UPD-8")
+@pytest.mark.requirement("UPD-6")
 def test_lamb_agrees_with_its_formula_in_float64() -> None:
     optimizer = Lamb(SCHEDULE, weight_decay=0.1, layers=(1, 200, 300))
     start, aggregates = vectors(2)
@@ -110,7 +110,7 @@ def test_lamb_agrees_with_its_formula_in_float64() -> None:
     assert np.linalg.norm(ours - theirs) <= 1e-5 * np.linalg.norm(theirs)
 
 
-@pytest.mark.requirement("UPD-8")
+@pytest.mark.requirement("UPD-6")
 def test_lamb_with_a_zero_layer_takes_a_plain_step_and_refuses_layers_that_do_not_add_up() -> None:
     optimizer = Lamb(Schedule(0.5, 10), layers=(2, 2))
     start = np.array([0, 0, 3, 4], np.float32)
@@ -123,7 +123,7 @@ def test_lamb_with_a_zero_layer_takes_a_plain_step_and_refuses_layers_that_do_no
         Lamb(SCHEDULE, layers=(0, 4))
 
 
-@pytest.mark.requirement("UPD-3")
+@pytest.mark.requirement("UPD-1")
 @pytest.mark.requirement("UPD-4")
 @pytest.mark.requirement("UPD-5")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -139,7 +139,7 @@ def test_blocks_give_the_same_bits_as_the_whole_vector(optimizer: Optimizer, blo
     assert b"".join(s.second_moment.tobytes() for _, s in parts) == state.second_moment.tobytes()
 
 
-@pytest.mark.requirement("UPD-3")
+@pytest.mark.requirement("UPD-1")
 @pytest.mark.requirement("UPD-4")
 def test_every_operation_is_rounded_by_itself() -> None:
     """A fused multiply-add would round momentum·buffer + gradient once and give another float32."""
@@ -153,6 +153,15 @@ def test_every_operation_is_rounded_by_itself() -> None:
 
 
 @pytest.mark.requirement("UPD-1")
+def test_underflow_is_gradual() -> None:
+    optimizer = Sgd(Schedule(0.5, 10, decay_power=0))
+    tiny = np.array([1e-38, 1e-44], np.float32)
+    after, _ = apply(optimizer, np.zeros(2, np.float32), tiny, optimizer.initial_state(2))
+    assert after.tolist() == [-single(5e-39), -single(float(tiny[1]) / 2)]
+    assert (after != 0).all()
+
+
+@pytest.mark.requirement("UPD-3")
 def test_the_schedule_climbs_then_falls() -> None:
     schedule = Schedule(0.8, 10, warmup_steps=4, decay_power=2, final_rate=0.2)
     rates = [schedule.rate(count) for count in range(12)]
@@ -161,7 +170,7 @@ def test_the_schedule_climbs_then_falls() -> None:
     assert Schedule(0.3, 5, decay_power=0).rate(4) == 0.3
 
 
-@pytest.mark.requirement("UPD-1")
+@pytest.mark.requirement("UPD-3")
 def test_a_stretched_schedule_keeps_its_shape() -> None:
     schedule = Schedule(0.1, 200, warmup_steps=20).over(50)
     assert (schedule.total_steps, schedule.warmup_steps) == (50, 5)
@@ -179,7 +188,7 @@ def test_power_is_repeated_multiplication_and_close_to_the_exact_value() -> None
         assert power(0.9999, exponent) == pytest.approx(exact, rel=2.0**-52 * exponent)
 
 
-@pytest.mark.requirement("UPD-6")
+@pytest.mark.requirement("UPD-7")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_arguments_stay_unchanged_and_results_are_new(optimizer: Optimizer) -> None:
     start, aggregates = vectors(4)
@@ -194,7 +203,7 @@ def test_arguments_stay_unchanged_and_results_are_new(optimizer: Optimizer) -> N
     assert {v.dtype for v in (updated, after.momentum, after.second_moment)} == {np.dtype(np.float32)}
 
 
-@pytest.mark.requirement("UPD-6")
+@pytest.mark.requirement("UPD-7")
 def test_vectors_that_do_not_fit_are_refused() -> None:
     optimizer = AdamW(SCHEDULE)
     good = np.zeros(3, np.float32)
@@ -220,7 +229,7 @@ def test_overflow_diverges_without_an_error() -> None:
     assert len(state_hash(parameters, state)) == 32
 
 
-@pytest.mark.requirement("UPD-7")
+@pytest.mark.requirement("UPD-8")
 def test_the_hash_covers_every_part_of_the_state() -> None:
     one, two = np.ones(2, np.float32), np.ones(3, np.float32)
     base = OptimizerState(1, one, one)
@@ -239,7 +248,7 @@ def test_the_hash_covers_every_part_of_the_state() -> None:
     assert len({state_hash(parameters, state) for parameters, state in states}) == len(states)
 
 
-@pytest.mark.requirement("UPD-7")
+@pytest.mark.requirement("UPD-8")
 def test_the_hash_is_the_tagged_hash_of_the_written_bytes() -> None:
     state = OptimizerState(3, np.array([1.5], np.float32), np.zeros(0, np.float32))
     data = struct.pack(">QQ", 3, 2) + struct.pack("<2f", 1.0, -2.0)
@@ -248,7 +257,7 @@ def test_the_hash_is_the_tagged_hash_of_the_written_bytes() -> None:
     assert state_hash(np.array([1.0, -2.0], np.float32), state) == hashlib.sha256(tag + tag + data).digest()
 
 
-@pytest.mark.requirement("UPD-7")
+@pytest.mark.requirement("UPD-8")
 def test_every_nan_hashes_alike() -> None:
     patterns = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)
     state = Sgd(SCHEDULE).initial_state(1)
@@ -316,3 +325,76 @@ def test_malformed_layers_are_refused(layers: str) -> None:
     settings = dict(describe(Lamb(SCHEDULE))) | {"layers": layers}
     with pytest.raises(UpdateError):
         from_description(settings.items())
+
+
+# -- A second implementation, one scalar at a time ----------------------------------------------
+
+
+def single(value: float) -> float:
+    """The nearest float32. On the result of one basic operation on float32 values it is exact: 53 >= 2·24 + 2."""
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def scalar_adamw(optimizer: AdamW, x: float, m: float, v: float, g: float, count: int) -> tuple[float, float, float]:
+    """UPD-5 on one coordinate."""
+    rate, s = optimizer.schedule.rate(count), single
+    b1, b2 = optimizer.beta1, optimizer.beta2
+    m = s(s(s(b1) * m) + s(s(1 - b1) * g))
+    v = s(s(s(b2) * v) + s(s(1 - b2) * s(g * g)))
+    scale = s(s(s(v**0.5) / s((1 - power(b2, count + 1)) ** 0.5)) + s(optimizer.epsilon))
+    change = s(s(rate / (1 - power(b1, count + 1))) * s(m / scale))
+    kept = s(s(1 - rate * optimizer.weight_decay) * x) if optimizer.weight_decay else x
+    return s(kept - change), m, v
+
+
+def scalar_sgd(optimizer: Sgd, x: float, m: float, g: float, count: int) -> tuple[float, float]:
+    """UPD-4 on one coordinate."""
+    s, keep = single, single(optimizer.momentum)
+    u = s(g + s(s(optimizer.weight_decay) * x)) if optimizer.weight_decay else g
+    direction = u
+    if keep:
+        m = s(s(keep * m) + u)
+        direction = s(u + s(keep * m)) if optimizer.nesterov else m
+    return s(x - s(s(optimizer.schedule.rate(count)) * direction)), m
+
+
+@pytest.mark.requirement("UPD-1")
+@pytest.mark.requirement("UPD-4")
+@pytest.mark.requirement("UPD-5")
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+def test_a_scalar_implementation_gives_the_same_bits(optimizer: Optimizer) -> None:
+    start, aggregates = vectors(5)
+    ours, state = run(optimizer, start, aggregates)
+    for k in range(0, DIMENSION, 25):
+        x, m, v = float(start[k]), 0.0, 0.0
+        for count, aggregate in enumerate(aggregates):
+            if isinstance(optimizer, Sgd):
+                x, m = scalar_sgd(optimizer, x, m, float(aggregate[k]), count)
+            else:
+                x, m, v = scalar_adamw(optimizer, x, m, v, float(aggregate[k]), count)
+        assert x == ours[k]
+        assert not state.momentum.size or m == state.momentum[k]
+        assert not state.second_moment.size or v == state.second_moment[k]
+
+
+@pytest.mark.requirement("UPD-4")
+@pytest.mark.requirement("UPD-5")
+@pytest.mark.requirement("UPD-6")
+@pytest.mark.requirement("UPD-8")
+def test_the_worked_example_of_the_chapter() -> None:
+    schedule = Schedule(0.1, 4, warmup_steps=1, decay_power=2)
+    found = {}
+    for optimizer in (
+        Sgd(schedule, momentum=0.9, weight_decay=0.01),
+        AdamW(schedule, weight_decay=0.01),
+        Lamb(schedule, weight_decay=0.01, layers=(2, 1)),
+    ):
+        aggregates = [np.array(values, np.float32) for values in ([0.5, 0.25, -1], [0.1, -0.3, 0])]
+        parameters, state = run(optimizer, np.array([1, -2, 0.5], np.float32), aggregates)
+        words = " ".join(f"{word:08x}" for word in parameters.view(np.uint32))
+        found[type(optimizer).__name__] = (words, state_hash(parameters, state).hex()[:16])
+    assert found == {
+        "Sgd": ("3f646402 c000bf51 3f303e4b", "1c7a96f5f88cf9b1"),
+        "AdamW": ("3f515b24 c005390f 3f2a78d6", "b6327940011daebc"),
+        "Lamb": ("3f1cdfe6 c007061c 3f1ae148", "6c44fff02749b324"),
+    }

@@ -144,6 +144,7 @@ class Auditor:
                 return self.recomputation.gradient(request.parameters, request.seed)
             case StepApplied():
                 self.state = request.state
+                self.require_kept(not self.recomputation or request.state.history[-1].aggregate is not None)
             case _:
                 return ()
         return None
@@ -171,7 +172,7 @@ class Auditor:
             if entry and not belongs(entry, self.genesis.run, record.slot, self.signer(entry)):
                 raise LogError(self.position, "it holds a message of another run or slot, or a false signature")
         agreeing = sum(1 for entry in record.entries if entry and entry.log_head == self.head)
-        if 2 * agreeing <= len(record.entries):
+        if 2 * agreeing <= len(record.entries):  # requirement: LOG-5
             raise LogError(self.position - 1, "the log heads that a majority signed next do not cover it")
         if record.slot != request.slot:
             raise LogError(self.position, "it is not the phase that follows")
@@ -205,11 +206,13 @@ class Auditor:
             raise LogError(self.position, "the state hash that a majority announces is not the recomputed one")
 
     def fetch(self, content_hash: bytes) -> bytes:
-        """An aggregate kept beside the log."""
-        known = self.recomputation.contents if self.recomputation else {}
-        if content_hash not in known:
+        """An aggregate kept beside the log; nothing if there is none, as for one that was never sent."""
+        return self.recomputation.contents.get(content_hash, b"") if self.recomputation else b""
+
+    def require_kept(self, kept: bool) -> None:
+        """Refuse to go on without an aggregate that a verdict or an update depends on."""
+        if not kept:
             raise LogError(self.position, "an aggregate that recomputation needs was not kept beside the log")
-        return known[content_hash]
 
     # -- Checking ---------------------------------------------------------------------------------
 
@@ -233,6 +236,11 @@ class Auditor:
     def recomputed(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
         """The peers' own judge, counted; content of impossible aggregates is taken from what was kept."""
         self.trials += 1
+        if trial.subject is Subject.CONTENT:
+            announced = transcript.aggregate_hashes[transcript.workers.index(trial.accused)]
+            self.require_kept(self.recomputation is not None and announced in self.recomputation.contents)
+        else:
+            self.require_kept(transcript.aggregate is not None)
         return (yield from verification.judge(trial, transcript, residual_ratio))
 
     def expect_end(self) -> None:
@@ -247,10 +255,7 @@ class Auditor:
 
 def plausible(finding: Finding, trial: Trial, transcript: Transcript) -> bool:
     """Whether a trial of this kind can end with this finding. Source: LOG-6."""
-    if finding.fault is Fault.WRONG_REPORT:
-        expected = 16 * len(transcript.workers)
-    else:
-        expected = 0
+    expected = 16 * len(transcript.workers) if finding.fault is Fault.WRONG_REPORT else 0
     well_formed = len(finding.correction) == expected and bool(np.isfinite(float64_vector(finding.correction)).all())
     if trial.subject is Subject.WORKER:
         fits = finding.peer == trial.accused and finding.fault in WORKER_FAULTS

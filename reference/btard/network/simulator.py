@@ -30,7 +30,7 @@ from btard.protocol.channel import (
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
 from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Slot, belongs, body_hash
-from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.step import Conduct, Expelled, Peer, State, initial_state, run
 
 
@@ -163,11 +163,13 @@ class Simulation:
         yield self.observe()
 
     def observe(self) -> Observed:
-        """Check agreement among the honest peers and report their state."""
-        states = [seat.state for seat in self.honest]
-        first = next((state for state in states if state.roster), states[0])
-        for seat in self.honest:
-            if seat.state.head != first.head and seat.id in first.roster:
+        """Check agreement among the honest peers still in the run, and report their state."""
+        seated = [seat for seat in self.honest if seat.id in seat.state.roster]
+        if not seated:
+            raise ToleranceExceeded("no honest peer is left in the run")
+        first = seated[0].state
+        for seat in seated:
+            if agreed(seat.state) != agreed(first):
                 raise AgreementBroken(f"peer {seat.id.hex()[:8]} disagrees at step {first.step}")
         return Observed(first, sum(seat.bytes_sent for seat in self.seats.values()))
 
@@ -208,6 +210,7 @@ class Simulation:
             case StepApplied():
                 if request.state.step > max(other.state.step for other in self.seats.values()):
                     self.gradients.next_step()
+                    self.world.gradients.clear()
                 seat.state = request.state
         return None
 
@@ -236,19 +239,24 @@ class Simulation:
     def deliver(self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int) -> Envelope | None:
         """Send ``envelope`` over the wire: bytes out, bytes in, and nothing that does not belong."""
         if envelope is None:
-            return None
+            return None  # requirement: CHAN-4
         data = envelope.encode()
         self.seats[sender].bytes_sent += copies * len(data)
         limit = MAX_AGREED_BODY if slot.phase.agreed else 4 * self.genesis.configuration.dimension
-        received = Envelope.decode(data, limit)
-        return received if belongs(received, self.genesis.run, slot, sender) else None
+        try:
+            received = Envelope.decode(data, limit)
+        except ProtocolError:  # oversized or unreadable: as if it had not been sent
+            return None
+        return received if belongs(received, self.genesis.run, slot, sender) else None  # requirement: CHAN-3
 
     def broadcast(self, slot: Slot, roster: Roster) -> None:
         """The ideal agreed channel: one vector for everyone."""
         envelopes = {seat.id: shown(seat) for seat in self.live}
-        vector = tuple(self.deliver(envelopes[peer], slot, peer, len(roster) - 1) for peer in roster)
+        vector = tuple(  # requirement: CHAN-2
+            self.deliver(envelopes[peer], slot, peer, len(roster) - 1) for peer in roster
+        )
         for seat in self.live:
-            seat.answer = vector
+            seat.answer = vector  # requirement: CHAN-1
 
     def scatter(self, slot: Slot, workers: Roster) -> None:
         """Every worker's part j goes to worker j."""
@@ -274,6 +282,12 @@ class Simulation:
         for seat in self.honest:
             for content in self.contents.values() if not seat.finished else ():
                 self.keep(seat.id, content)
+
+
+def agreed(state: State) -> tuple[object, ...]:
+    """What all honest peers must hold alike at a step boundary (PROP-1)."""
+    model = state.replica.state_hash if state.replica else None
+    return state.head, state.roster, state.tolerated, state.randomness, state.removals, model
 
 
 def place(request: Request | None) -> tuple[int, int, int]:

@@ -73,7 +73,7 @@ def admissible_gradient(raw: npt.ArrayLike, level: float) -> Float32:
 
 def float32_bytes(values: npt.ArrayLike) -> bytes:
     """Little-endian float32, the form of every vector on the wire. Source: ARITH-5."""
-    return np.ascontiguousarray(values, dtype="<f4").tobytes()
+    return np.ascontiguousarray(values, dtype="<f4").tobytes()  # requirement: ARITH-5
 
 
 def float64_bytes(values: npt.ArrayLike) -> bytes:

@@ -9,10 +9,13 @@ says how far such a vector can be from the mean of the honest inputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from btard.protocol.arithmetic import Float32, Float64, norm
 from btard.protocol.model import ProtocolError
@@ -35,7 +38,7 @@ def partition(dimension: int, workers: int) -> Bounds:
     if dimension < 0 or workers < 1:
         raise ClipDomainError(f"cannot cut {dimension} coordinates into {workers} parts")
     edges = [k * dimension // workers for k in range(workers + 1)]
-    return tuple(slice(low, high) for low, high in zip(edges, edges[1:], strict=False))  # requirement: CLIP-1
+    return tuple(slice(low, high) for low, high in pairwise(edges))  # requirement: CLIP-1
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,9 @@ def carry(values: Float64, old_bounds: Bounds, new_bounds: Bounds) -> Float64:
     return carried
 
 
-def next_radii(previous: Radii, bounds: Bounds, factor: float, radius_min: float, radius_max: float) -> Float64:
+def next_radii(
+    previous: Radii, bounds: Bounds, factor: float, radius_min: float, radius_max: float
+) -> Float64:
     """τ of every part of an attempt, float64 ``[w]``: clamp(min(c·median, 1.5·τ_previous), τ_min, τ_max).
 
     ``previous``: the last applied attempt; ``bounds``: the parts of the new one; ``factor``: c, smaller
@@ -120,7 +125,9 @@ def centered_clip(vectors: Float32, radius: float, tolerance: float) -> Float32:
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or not (0 < radius < math.inf and tolerance >= 0):
-        raise ClipDomainError(f"cannot clip {vectors.shape} at radius {radius:g} with tolerance {tolerance:g}")
+        raise ClipDomainError(
+            f"cannot clip {vectors.shape} at radius {radius:g} with tolerance {tolerance:g}"
+        )
     if vectors.size == 0:
         return np.zeros(vectors.shape[1], dtype=np.float32)
     center, left = _sampled_medoid(vectors), math.inf
@@ -133,7 +140,9 @@ def centered_clip(vectors: Float32, radius: float, tolerance: float) -> Float32:
             left = residual(vectors, center, radius)
         if left <= tolerance:  # requirement: CLIP-5
             return center
-    raise ClipDiverged(f"CenteredClip is left with a residual of {left:.3g} where {tolerance:.3g} is required")
+    raise ClipDiverged(
+        f"CenteredClip is left with a residual of {left:.3g} where {tolerance:.3g} is required"
+    )
 
 
 # The rest of centered_clip is this implementation's own way to the result, not part of the protocol.
@@ -141,7 +150,10 @@ def centered_clip(vectors: Float32, radius: float, tolerance: float) -> Float32:
 # A solution is a weighted mean of the inputs. So one Gram matrix of the centred inputs holds all that is
 # needed to find the weights, at O(k²) or O(k³) per iteration whatever the length of the vectors.
 
-_NARROW = 2048
+_Array = npt.NDArray[Any]
+_Precision = type[np.float32] | type[np.float64]
+
+_NARROW = 1024
 """Up to so many coordinates everything is done in float64, with the canonical residual as the check."""
 _SAMPLE_RUNS, _SAMPLE_RUN = 16, 256
 """The medoid is sought on so many runs of so many coordinates, evenly spread."""
@@ -157,7 +169,7 @@ _UNIT = 2.0**-24
 
 def _sampled_medoid(vectors: Float32) -> Float32:
     """The row with the least sum of distances to the others, on a fixed sample of the coordinates."""
-    count, width = vectors.shape
+    width = vectors.shape[1]
     if width <= _SAMPLE_RUNS * _SAMPLE_RUN:
         sample = vectors.astype(np.float64)
     else:
@@ -165,7 +177,7 @@ def _sampled_medoid(vectors: Float32) -> Float32:
         sample = np.concatenate([vectors[:, s : s + _SAMPLE_RUN] for s in starts], axis=1, dtype=np.float64)
     sample -= sample[0].copy()
     distances = _pairwise(np.dot(sample, sample.T))
-    return vectors[int(np.argmin(distances.sum(axis=1)))]
+    return np.array(vectors[int(np.argmin(distances.sum(axis=1)))])
 
 
 def _pairwise(gram: Float64) -> Float64:
@@ -174,17 +186,23 @@ def _pairwise(gram: Float64) -> Float64:
     return np.sqrt(np.maximum(squares[:, np.newaxis] + squares - 2 * gram, 0))
 
 
-def _fast_attempt(vectors: Float32, center: Float32, radius: float, tolerance: float) -> tuple[Float32, float]:
+def _fast_attempt(
+    vectors: Float32, center: Float32, radius: float, tolerance: float
+) -> tuple[Float32, float]:
     """One round in float32: a new centre, and a proven upper bound on its canonical residual."""
     gram = _gram(vectors, center, np.float32)
     if not np.isfinite(gram).all():
         return center, math.inf
     weights = _weights(gram, radius, tolerance).astype(np.float32)
-    moved, squares, size = _move_fast(vectors, center, weights)
-    return moved, _residual_bound(_Round(gram, weights, squares, size, vectors.shape[1]), radius)
+    moved, move = _move_fast(vectors, center, weights)
+    if not math.isfinite(move.size):
+        return center, math.inf
+    return moved, _residual_bound(move, radius)
 
 
-def _exact_attempt(vectors: Float32, center: Float32, radius: float, tolerance: float) -> tuple[Float32, float]:
+def _exact_attempt(
+    vectors: Float32, center: Float32, radius: float, tolerance: float
+) -> tuple[Float32, float]:
     """One round in float64: a new centre, whose residual the caller has to compute."""
     weights = _weights(_gram(vectors, center, np.float64), radius, tolerance)
     moved = np.empty_like(center)
@@ -197,22 +215,25 @@ _EXACT = (_exact_attempt,) * 8
 _FAST_THEN_EXACT = (_fast_attempt, _fast_attempt, *_EXACT)
 
 
-def _centred_blocks(vectors: Float32, center: Float32, precision: Any) -> Any:
-    """Walk over the columns: pairs of a slice and the rows there minus the centre, in ``precision``.
+def _centred_blocks(
+    vectors: Float32, center: Float32, precision: _Precision
+) -> Iterator[tuple[slice, _Array]]:
+    """Walk over the columns: a slice, and the rows there minus the centre in ``precision``.
 
-    The second item is reused from block to block.
+    The second item's memory is used again for the next block. It is contiguous, so that the product with
+    its transpose is recognised as symmetric.
     """
     count, width = vectors.shape
     step = max(_CHUNK, _BLOCK_ELEMENTS // count // _CHUNK * _CHUNK)
-    buffer = np.empty((count, min(step, width)), precision)
+    buffer = np.empty(count * min(step, width), precision)
     for start in range(0, width, step):
         block = slice(start, min(start + step, width))
-        shifted = buffer[:, : block.stop - block.start]
+        shifted = buffer[: count * (block.stop - start)].reshape(count, -1)
         np.subtract(vectors[:, block], center[block], out=shifted, dtype=precision)
         yield block, shifted
 
 
-def _gram(vectors: Float32, center: Float32, precision: Any) -> Float64:
+def _gram(vectors: Float32, center: Float32, precision: _Precision) -> Float64:
     """Inner products of the centred rows, float64 ``[k, k]``, summed in float64 over blocks."""
     gram = np.zeros((len(vectors), len(vectors)))
     for _, shifted in _centred_blocks(vectors, center, precision):
@@ -220,53 +241,73 @@ def _gram(vectors: Float32, center: Float32, precision: Any) -> Float64:
     return gram
 
 
-def _move_fast(vectors: Float32, center: Float32, weights: Float32) -> tuple[Float32, Float64, float]:
-    """In one pass: c + Σ w_i (x_i − c), the squared distances of the rows to it, and its squared norm."""
-    moved, squares, size = np.empty_like(center), np.zeros(len(vectors)), 0.0
+class _Move(NamedTuple):
+    """What is known about v = fl(v_0 + Σ w_i (x_i − v_0)), computed in float32."""
+
+    weights: Float32
+    """w, float32 ``[k]``."""
+    squares: Float64
+    """‖x_i − v_0‖², float64 ``[k]``."""
+    correction: float
+    """‖Σ w_i (x_i − v_0)‖²."""
+    size: float
+    """‖v‖²."""
+    width: int
+    """m."""
+
+
+def _move_fast(vectors: Float32, center: Float32, weights: Float32) -> tuple[Float32, _Move]:
+    """The weighted mean of the rows in one pass: v_0 = c + Σ w_i (x_i − c), then one correction from v_0.
+
+    The correction removes the rounding errors of the first sum, whose terms can be as long as c is off.
+    """
+    count, quarter = len(vectors), -(-len(vectors) // 4)
+    moved, squares, correction, size = np.empty_like(center), np.zeros(count), 0.0, 0.0
     for block, shifted in _centred_blocks(vectors, center, np.float32):
         piece = moved[block]
         np.dot(weights, shifted, out=piece)
         piece += center[block]
-        size += float(np.dot(piece, piece))
         np.subtract(vectors[:, block], piece, out=shifted)
-        whole = shifted.shape[1] // _CHUNK * _CHUNK
-        chunks = shifted[:, :whole].reshape(len(vectors), -1, _CHUNK)
-        squares += np.vecdot(chunks, chunks).sum(axis=1, dtype=np.float64)
-        squares += np.vecdot(shifted[:, whole:], shifted[:, whole:])
-    return moved, squares, size
+        squares += _squares(shifted)
+        step = np.dot(weights[:quarter], shifted[:quarter])
+        for row in range(quarter, count, quarter):  # four short sums round less than one long sum
+            step += np.dot(weights[row : row + quarter], shifted[row : row + quarter])
+        piece += step
+        correction += float(_squares(step))
+        size += float(_squares(piece))
+    return moved, _Move(weights, squares, correction, size, vectors.shape[1])
 
 
-class _Round(NamedTuple):
-    """What one float32 round knows: Gram matrix around c, weights, squared distances to v, ‖v‖², m."""
-
-    gram: Float64
-    weights: Float32
-    squares: Float64
-    size: float
-    width: int
+def _squares(rows: Float32) -> Float64:
+    """Sums of squares over the last axis: float32 within a chunk, float64 between chunks. Short chunks also
+    keep the linear algebra library from starting threads, which stall on a busy machine."""
+    whole = rows.shape[-1] // _CHUNK * _CHUNK
+    chunks, rest = rows[..., :whole].reshape(*rows.shape[:-1], -1, _CHUNK), rows[..., whole:]
+    return np.asarray(np.vecdot(chunks, chunks).sum(axis=-1, dtype=np.float64) + np.vecdot(rest, rest))
 
 
-def _residual_bound(known: _Round, radius: float) -> float:
-    """An upper bound on the canonical residual of v = fl(c + Σ w_i (x_i − c)), rounding included.
+def _residual_bound(move: _Move, radius: float) -> float:
+    """An upper bound on the canonical residual of v, rounding included.
 
-    With u the exact sum, W = Σ w_i and any F: Σ f_i (x_i − v) = Σ (f_i − F w_i)(x_i − v)
-    + F (1 − W)(u − c) + F W (u − v). The squared distances have a relative error below (C + 4) 2⁻²⁴ for
-    chunks of C, u − v comes from k + 2 float32 roundings, and float32 underflow is covered by ``tiny``.
+    With e = v − v_0 − Σ w_i (x_i − v_0), the float32 rounding error, W = Σ w_i and any F:
+    Σ f_i (x_i − v) = Σ (f_i − F w_i)(x_i − v) + F (1 − W)(v − v_0 − e) − F W e. The squares have a relative
+    error below (C + 4) 2⁻²⁴ for chunks of C, e stems from one rounding of v and k + 2 of the sum, ‖v‖²
+    and the correction are known to 1 %, and ``tiny`` covers float32 underflow.
     """
-    count, tiny = len(known.gram), known.width * 2.0**-125
-    weights = known.weights.astype(np.float64)
+    count, tiny = len(move.squares), move.width * 2.0**-125
+    weights, total = move.weights.astype(np.float64), float(move.weights.sum(dtype=np.float64))
+    rounding = _UNIT * math.sqrt(1.01 * move.size + tiny)
+    step = math.sqrt(1.01 * move.correction + tiny)
     slack = (_CHUNK + 8) * _UNIT / 2
-    low = np.sqrt(np.maximum(known.squares - tiny, 0)) * (1 - slack)
-    high = np.sqrt(known.squares + tiny) * (1 + slack)
+    low = np.maximum(np.sqrt(np.maximum(move.squares - tiny, 0)) * (1 - slack) - step - rounding, 0)
+    high = np.sqrt(move.squares + tiny) * (1 + slack) + step + rounding
+    rounding += (count + 4) * _UNIT * float(np.dot(weights, high)) + count * math.sqrt(tiny)
     scale = float((radius / np.maximum(high, radius)).sum())
     mismatch = np.zeros(count)
-    for distance in (low, high, np.minimum(np.maximum(radius, low), high)):  # a maximum is at one of these
+    for distance in (low, high, np.minimum(np.maximum(radius, low), high)):  # the largest is at one of these
         np.maximum(mismatch, np.abs(np.minimum(distance, radius) - scale * weights * distance), out=mismatch)
-    reach = float(weights @ np.sqrt(1.01 * known.gram.diagonal() + tiny))
-    total = float(weights.sum())
-    rounding = _UNIT * math.sqrt(1.01 * known.size + tiny) + (count + 4) * _UNIT * reach + count * math.sqrt(tiny)
     canonical = 1e-12 * (1 + count / 1000) * float(np.minimum(high, radius).sum())
-    return float(mismatch.sum()) + scale * (abs(1 - total) * reach + total * rounding) + canonical
+    return float(mismatch.sum()) + scale * (abs(1 - total) * (step + rounding) + total * rounding) + canonical
 
 
 class _Point(NamedTuple):
@@ -288,9 +329,14 @@ class _Point(NamedTuple):
     """Norm of that sum."""
 
     @property
+    def rounding(self) -> float:
+        """A residual so small is made of rounding errors."""
+        return 2.0**-50 * float(np.dot(self.factors, self.distances))
+
+    @property
     def reweighted(self) -> Float64:
         """The weighted mean of the rows with weights f_i: where Weiszfeld's iteration goes next."""
-        return self.factors / self.factors.sum()
+        return np.asarray(self.factors / self.factors.sum())
 
 
 def _point(gram: Float64, radius: float, position: Float64) -> _Point:
@@ -310,13 +356,13 @@ def _weights(gram: Float64, radius: float, tolerance: float) -> Float64:
 
     The residual is the gradient of the convex Σ H(‖x_i − v‖) with Huber's H. A full Newton step is taken
     when it halves the best residual so far. Otherwise: a shorter or longer Newton step, then a reweighting,
-    each as far as the sum still pulls forward, so the convex sum never grows. A reweighting alone lowers
-    it by at least residual²/2k (its majoriser is a parabola of curvature F <= k): the loop always ends.
+    both as far as the sum still pulls forward, so H's sum never grows; and a reweighting lowers it by at
+    least residual²/2k, because it minimises a parabola of curvature F <= k that touches it from above. So
+    the loop ends without a cap on its rounds; ``_PATIENCE`` notices that only rounding errors are left.
     """
     here = best = _point(gram, radius, _start(gram, radius))
     progress, idle = best.residual, 0
-    goal = max(tolerance / 1024, 2.0**-50 * len(gram) * radius)
-    while best.residual > goal and idle < _PATIENCE:
+    while best.residual > max(tolerance / 1024, best.rounding) and idle < _PATIENCE:
         idle += 1
         step = _newton_step(gram, radius, here)
         there = _point(gram, radius, here.position + step)
@@ -325,8 +371,10 @@ def _weights(gram: Float64, radius: float, tolerance: float) -> Float64:
                 break
             there = _forward(gram, radius, here, step, there)
         if not there.residual <= best.residual / 2:
-            step = there.reweighted - there.position
-            there = _forward(gram, radius, there, step, _point(gram, radius, there.position + step))
+            start, step = there, there.reweighted - there.position
+            there = _point(gram, radius, start.position + step)
+            if np.dot(there.pulled, step) >= 0:
+                there = _forward(gram, radius, start, step, there)
         here = there
         if here.residual < best.residual:
             best = here
@@ -365,7 +413,9 @@ def _forward(gram: Float64, radius: float, here: _Point, step: Float64, full: _P
     ``full`` is the point at the whole step. The convex sum is not larger there than ``here``.
     """
     slope = start = float(np.dot(here.pulled, step))
-    reached, low, high, high_slope = here, 0.0, math.inf, -math.inf
+    if not start > 0:
+        return here
+    reached, low, high, high_slope = here, 0.0, math.inf, -start
     length, point = 1.0, full
     for _ in range(60):
         ahead = float(np.dot(point.pulled, step))
@@ -374,7 +424,7 @@ def _forward(gram: Float64, radius: float, here: _Point, step: Float64, full: _P
             if ahead <= start / 2:
                 break
         else:
-            high, high_slope = length, ahead
+            high, high_slope = length, ahead if math.isfinite(ahead) else -start
         if high == math.inf:
             length *= 4
         elif high - low > 1e-9 * high:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
-
-import numpy as np
 
 from btard.protocol.arithmetic import Float64, float64_bytes, float64_vector
 from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
@@ -204,6 +203,9 @@ class Notices(NamedTuple):
         return cls(peers, tuple(SignedHeader.from_item(proof) for proof in listed(evidence)))
 
 
+NO_NOTICES = Notices()
+
+
 @dataclass(frozen=True)
 class Commit:
     """A worker's part hashes, everyone's MPRNG commitment and state hash, accusations about earlier steps."""
@@ -213,7 +215,7 @@ class Commit:
     commitment: bytes
     state_hash: bytes
     accusations: tuple[Accusation, ...] = ()
-    notices: Notices = Notices()
+    notices: Notices = NO_NOTICES
 
     def to_item(self) -> Item:
         """CDDL ``commit``."""
@@ -234,7 +236,7 @@ class Aggregate:
 
     phase: ClassVar[Phase] = Phase.AGGREGATE
     aggregate_hash: bytes | None
-    notices: Notices = Notices()
+    notices: Notices = NO_NOTICES
 
     def to_item(self) -> Item:
         """CDDL ``aggregate``."""
@@ -255,7 +257,7 @@ class Reveal:
     phase: ClassVar[Phase] = Phase.REVEAL
     opening: bytes
     accusations: tuple[Accusation, ...] = ()
-    notices: Notices = Notices()
+    notices: Notices = NO_NOTICES
 
     def to_item(self) -> Item:
         """CDDL ``reveal``."""
@@ -276,7 +278,7 @@ class Report:
     phase: ClassVar[Phase] = Phase.REPORT
     inner_products: bytes
     norms: bytes
-    notices: Notices = Notices()
+    notices: Notices = NO_NOTICES
 
     @classmethod
     def of(cls, inner_products: Float64, norms: Float64) -> Self:
@@ -285,7 +287,7 @@ class Report:
 
     def matrix(self) -> Float64:
         """The report as float64 ``[2, parts]``: inner products, then norms."""
-        return np.stack([float64_vector(self.inner_products), float64_vector(self.norms)])
+        return float64_vector(self.inner_products + self.norms).reshape(2, -1)
 
     def to_item(self) -> Item:
         """CDDL ``report``."""
@@ -306,7 +308,7 @@ class Closing:
     """Nothing but its envelope, whose log head is the sender's final one."""
 
     phase: ClassVar[Phase] = Phase.CLOSING
-    notices: ClassVar[Notices] = Notices()
+    notices: ClassVar[Notices] = NO_NOTICES
 
     def to_item(self) -> Item:
         """CDDL ``closing``."""
@@ -378,7 +380,7 @@ def hashes(item: Item) -> tuple[bytes, ...]:
 
 def distinct(peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """``peers`` if they are in strictly ascending order; raises :class:`MessageError`."""
-    if any(a >= b for a, b in zip(peers, peers[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(peers)):
         raise MessageError("peers are listed in strictly ascending order")
     return peers
 
@@ -392,6 +394,6 @@ def accusation_list(item: Item) -> tuple[Accusation, ...]:
     """Inverse of :func:`accusation_items`, in strictly ascending order; raises :class:`MessageError`."""
     pairs = [items(entry, 2, "an accusation") for entry in listed(item)]
     accusations = tuple(Accusation(octets(accused, HASH_BYTES), count(step)) for accused, step in pairs)
-    if any(a >= b for a, b in zip(accusations, accusations[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(accusations)):
         raise MessageError("accusations are listed in strictly ascending order")
     return accusations

@@ -159,10 +159,11 @@ def check_counts(config: Configuration) -> None:
 
 
 def check_constants(config: Configuration) -> None:
-    """The inequalities between real constants that no census enters (requirement: MODEL-4)."""
+    """The inequalities between real constants that no census enters. Source: MODEL-4."""
     for name in REAL_FIELDS:
         value = getattr(config, name)
-        require(math.isfinite(value) and value >= 0, f"0 <= {name} < infinity", f"{name} = {value}")
+        sensible = math.isfinite(value) and value >= 0  # requirement: MODEL-4
+        require(sensible, f"0 <= {name} < infinity", f"{name} = {value}")
     phi, low, start, high = config.residual_ratio, config.radius_min, config.radius_initial, config.radius_max
     require(0 < phi < 1, "0 < phi < 1", f"phi = {phi:g}")
     require(config.gradient_clip > 0, "lambda > 0", f"lambda = {config.gradient_clip:g}")

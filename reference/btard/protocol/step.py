@@ -38,6 +38,7 @@ from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record, Subject, Trial, Verdict
 from btard.protocol.messages import (
+    NO_NOTICES,
     Accusation,
     Aggregate,
     Closing,
@@ -482,6 +483,8 @@ def public_fault(
 
 def grounded(state: State, attempt: Attempt, sender: PeerId, message: Message) -> bool:
     """Whether every complaint is about a duty that existed, and all evidence proves something. Source: BAN-6."""
+    if message.notices == NO_NOTICES:
+        return True
     if isinstance(message, Aggregate):
         owed = sender in attempt.workers
     else:
@@ -533,7 +536,7 @@ def hold_trials(
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
-        punish(charge, verdict, departures)
+        punish(charge, verdict, state.roster, departures)
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
     return rules.settle(state, transcripts), tuple(verdicts)
@@ -544,10 +547,11 @@ def may_try(rules: Rules, departures: Departures) -> bool:
     return not (isinstance(rules, ReportRules) and departures.removals)
 
 
-def punish(charge: Charge, verdict: Verdict, departures: Departures) -> None:
-    """Guilty: banned. Acquitted: every accuser is banned. Source: BAN-9."""
+def punish(charge: Charge, verdict: Verdict, roster: Roster, departures: Departures) -> None:
+    """Guilty: banned, unless out already. Acquitted: every accuser is banned. Source: BAN-9."""
     for finding in verdict.findings:
-        departures.remove(finding.peer, finding.fault)
+        if finding.peer in roster:  # a trial of an earlier step also judges workers who have left since
+            departures.remove(finding.peer, finding.fault)
     if not verdict.findings:
         for accuser in charge.accusers:
             departures.remove(accuser, Fault.FALSE_ACCUSATION)  # requirement: BAN-9
@@ -752,7 +756,7 @@ def with_aggregates(attempt: Attempt, announced: Iterable[Aggregate]) -> Attempt
 def gather(
     peer: Peer, state: State, attempt: Attempt, mine: Float32 | None
 ) -> Exchange[tuple[Float32 | None, Notices, tuple[Accusation, ...]]]:
-    """Send my aggregate to everyone; collect all. Returns ĝ float32 ``[d]``, complaints, accusations. Source: STEP-6."""
+    """Send my aggregate to everyone; collect all. Returns ĝ float32 ``[d]``, notices, accusations. Source: STEP-6."""
     part = attempt.part_of(peer.id)
     slot = attempt.slot(Phase.GATHER, part or 0)
     envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
@@ -870,7 +874,7 @@ class ReportRules(Rules):
         if not isinstance(message, Report):
             return Fault.MALFORMED
         if sender not in attempt.workers:
-            return None if not message.norms else Fault.MALFORMED  # requirement: STEP-8
+            return None if not message.norms else Fault.MALFORMED  # requirement: STEP-12
         return None if verification.possible_report(self.transcript, message) else Fault.IMPOSSIBLE_REPORT
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:

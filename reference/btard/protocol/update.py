@@ -74,9 +74,9 @@ class Schedule:
         require(0 <= self.decay_power <= 16, "0 <= decay_power <= 16")
 
     def rate(self, count: int) -> float:
-        """The float64 learning rate of the update after ``count`` earlier ones. Source: UPD-1."""
+        """The float64 learning rate of the update after ``count`` earlier ones. Source: UPD-3."""
         if count < self.warmup_steps:
-            return self.learning_rate * (count + 1) / self.warmup_steps  # requirement: UPD-1
+            return self.learning_rate * (count + 1) / self.warmup_steps  # requirement: UPD-3
         if count >= self.total_steps:
             return self.final_rate
         remaining = (self.total_steps - count) / (self.total_steps - self.warmup_steps)
@@ -211,7 +211,7 @@ class Lamb(AdamW):
         require(all(length > 0 for length in self.layers), "layers of positive length")
 
     def update(self, parameters: Float32, aggregate: Float32, state: OptimizerState) -> Updated:
-        """One update; see :func:`apply`. Source: UPD-8."""
+        """One update; see :func:`apply`. Source: UPD-6."""
         require(sum(self.layers) in (0, len(parameters)), f"layers that add up to d = {len(parameters)}")
         rate = self.schedule.rate(state.count)
         after = self.moments(aggregate, state)
@@ -224,7 +224,7 @@ class Lamb(AdamW):
         for length in self.layers or (len(parameters),):
             layer = slice(start, start + length)
             ratio = _trust_ratio(float(norm(parameters[layer])), float(norm(change[layer])))
-            change[layer] *= np.float32(rate * ratio)  # requirement: UPD-8
+            change[layer] *= np.float32(rate * ratio)  # requirement: UPD-6
             start += length
         return np.subtract(parameters, change, out=change), after
 
@@ -240,9 +240,9 @@ def _zeros(dimension: int) -> Float32:
 
 
 def _blend(average: Float32, keep: float, fresh: Float32) -> Float32:
-    """keep·average + (1 − keep)·fresh, both factors rounded to float32 first. Source: UPD-3."""
+    """keep·average + (1 − keep)·fresh, both factors rounded to float32 first. Source: UPD-1."""
     result = np.multiply(average, np.float32(keep))
-    np.add(result, fresh * np.float32(1.0 - keep), out=result)  # requirement: UPD-3
+    np.add(result, fresh * np.float32(1.0 - keep), out=result)  # requirement: UPD-1
     return result
 
 
@@ -256,7 +256,7 @@ def apply(optimizer: Optimizer, parameters: Float32, aggregate: Float32, state: 
 
     ``parameters``, ``aggregate``: float32[d]; ``state``: of this optimizer. No argument is changed, and
     the result shares no memory with ``parameters``. Overflow is not an error: the run has then diverged,
-    equally for everybody. Raises :class:`UpdateError` where types or lengths do not fit. Source: UPD-6.
+    equally for everybody. Raises :class:`UpdateError` where types or lengths do not fit. Source: UPD-7.
     """
     expected = optimizer.initial_state(len(parameters))
     pairs = (
@@ -266,13 +266,13 @@ def apply(optimizer: Optimizer, parameters: Float32, aggregate: Float32, state: 
         (state.second_moment, expected.second_moment),
     )
     fits = all(v.dtype == np.float32 and v.ndim == 1 and v.shape == like.shape for v, like in pairs)
-    require(fits, "float32 vectors of one length")  # requirement: UPD-6
+    require(fits, "float32 vectors of one length")  # requirement: UPD-7
     with np.errstate(all="ignore"):
         return optimizer.update(parameters, aggregate, state)
 
 
 def state_hash(parameters: Float32, state: OptimizerState) -> bytes:
-    """The 32-byte hash that peers compare after every step. Source: UPD-7.
+    """The 32-byte hash that peers compare after every step. Source: UPD-8.
 
     It covers the count, and the lengths and entries of parameters, momentum and second moment. The sign
     and payload of a NaN depend on the processor, so every NaN counts as 0x7fc00000.
@@ -282,7 +282,7 @@ def state_hash(parameters: Float32, state: OptimizerState) -> bytes:
         data.append(len(vector).to_bytes(8, "big"))
         unordered = np.isnan(vector)
         data.append(float32_bytes(np.where(unordered, CANONICAL_NAN, vector) if unordered.any() else vector))
-    return tagged_hash(STATE_TAG, *data)  # requirement: UPD-7
+    return tagged_hash(STATE_TAG, *data)  # requirement: UPD-8
 
 
 def describe(optimizer: Optimizer) -> Description:
@@ -295,7 +295,7 @@ def describe(optimizer: Optimizer) -> Description:
             if item.name == "layers":
                 pairs[item.name] = ",".join(str(length) for length in value)
             elif item.name != "schedule":
-                pairs[item.name] = repr(value)
+                pairs[item.name] = repr(float(value)) if item.type == "float" else str(value)
     return tuple(sorted(pairs.items()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -68,10 +69,15 @@ class Transcript:
     settled: frozenset[PeerId] = frozenset()
     """Aggregators that have stood trial for their part."""
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[slice, ...]:
         """Where the parts lie in a vector."""
         return partition(self.dimension, len(self.workers))
+
+    @cached_property
+    def directions(self) -> tuple[Int16, Float64]:
+        """z_j of every part, int16 ``[parts, longest]`` filled with zeros, and their norms ``[parts]``."""
+        return directions(self.randomness, tuple(bound.stop - bound.start for bound in self.bounds))
 
 
 def padded(vector: Float32, bounds: Sequence[slice]) -> Float32:
@@ -107,10 +113,9 @@ def report_of(transcript: Transcript, gradient: Float32) -> Float64:
     """The true report about ``gradient`` float32 ``[d]``: float64 ``[2, parts]``. Source: VER-1."""
     if transcript.aggregate is None:
         raise ValueError("an observer has no aggregate to report about")
-    bounds = transcript.bounds
-    table, _ = directions(transcript.randomness, tuple(b.stop - b.start for b in bounds))
-    centers = padded(transcript.aggregate, bounds)
-    return np.stack(measure(padded(gradient, bounds), centers, table, transcript.radii))
+    table, _ = transcript.directions
+    centers = padded(transcript.aggregate, transcript.bounds)
+    return np.stack(measure(padded(gradient, transcript.bounds), centers, table, transcript.radii))
 
 
 def possible_report(transcript: Transcript, report: Report) -> bool:
@@ -118,10 +123,9 @@ def possible_report(transcript: Transcript, report: Report) -> bool:
 
     Length included: 8 bytes per part. Source: VER-2.
     """
-    bounds = transcript.bounds
-    if len(report.norms) != 8 * len(bounds):
+    if len(report.norms) != 8 * len(transcript.workers):
         return False
-    _, direction_norms = directions(transcript.randomness, tuple(b.stop - b.start for b in bounds))
+    _, direction_norms = transcript.directions
     products, norms = report.matrix()
     limit = np.minimum(norms, transcript.radii) * direction_norms * ROUNDING_SLACK
     fits = np.isfinite(norms) & (norms >= 0) & (np.abs(products) <= limit)  # NaN fails every comparison
@@ -135,7 +139,7 @@ def c2_holds(transcript: Transcript, part: int, residual_ratio: float) -> bool:
     """C2: |Σ_i s_i^j| ≤ T = k·σ_z·ε_j. Source: VER-3; BTARD, verification of Σ Δ_i = 0."""
     threshold = C2_DEVIATIONS * DIRECTION_DEVIATION * residual_ratio * transcript.radii[part]
     total = abs(float(folding_sum(transcript.reports[:, 0, part])))
-    return total <= threshold  # requirement: VER-3
+    return bool(total <= threshold)  # requirement: VER-3
 
 
 def c3_holds(transcript: Transcript, part: int, distance_ratio: float) -> bool:
@@ -178,9 +182,8 @@ def lying_workers(transcript: Transcript, part: int, inputs: Float32, impossible
     if transcript.aggregate is None:
         raise ValueError("an observer has no inputs to compare with")
     bound = transcript.bounds[part]
-    lengths = tuple(b.stop - b.start for b in transcript.bounds)
-    table, _ = directions(transcript.randomness, lengths)
-    direction = table[part, : lengths[part]]
+    table, _ = transcript.directions
+    direction = table[part, : bound.stop - bound.start]
     truth = np.stack(measure(inputs, transcript.aggregate[bound], direction, float(transcript.radii[part])), axis=1)
     honest = (truth == transcript.reports[:, :, part]).all(axis=1)  # requirement: VER-5
     return [peer for peer, true in zip(transcript.workers, honest, strict=True) if not true or peer in impossible]

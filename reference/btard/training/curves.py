@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 
@@ -11,33 +11,31 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
-if TYPE_CHECKING:
-    from btard.training.trainer import Event
+from btard.training.task import Evaluation
 
-LABELS = {"swarm": "BTARD", "mean": "plain mean, same attack", "clean": "BTARD, no attack"}
+Curve = list[tuple[int, Evaluation]]
+"""Step and quality of each measurement."""
+
 COLORS = {"swarm": "#0b6e4f", "mean": "#c1292e", "clean": "#7a7a7a"}
 STYLES = {"swarm": "-", "mean": "--", "clean": ":"}
+DEPARTURES = ((True, "#e08e0b", "attacker leaves"), (False, "#1f4e9c", "honest peer leaves"))
 
 
-def draw_curves(path: Path, summary: dict[str, Any], events: list[Event], loss_name: str) -> None:
-    """Write a PNG to ``path``."""
-    from btard.training.trainer import Measured
-
-    measured = [event for event in events if isinstance(event, Measured)]
-    has_accuracy = summary["accuracy"] is not None
-    figure, axes = plt.subplots(1 + has_accuracy, 1, sharex=True, figsize=(8, 3.2 * (1 + has_accuracy)), squeeze=False)
+def draw_curves(path: Path, summary: dict[str, Any], curves: dict[str, Curve], loss_name: str) -> None:
+    """Write a PNG to ``path``: loss, and accuracy if the task has one, of every run in ``curves``."""
+    rows = 1 if summary["accuracy"] is None else 2
+    figure, axes = plt.subplots(rows, 1, sharex=True, figsize=(8, 3.2 * rows), squeeze=False)
     panels = [axis for (axis,) in axes]
-    for name in dict.fromkeys(event.run for event in measured):
-        points = [event for event in measured if event.run == name]
-        style = {"label": LABELS[name], "color": COLORS[name], "linestyle": STYLES[name], "linewidth": 1.8}
-        steps = [event.steps for event in points]
-        panels[0].plot(steps, [event.quality.loss for event in points], **style)
-        if has_accuracy:
-            panels[1].plot(steps, [event.quality.accuracy for event in points], **style)
+    for name, curve in curves.items():
+        style = {"label": label(name, summary), "color": COLORS[name], "linestyle": STYLES[name], "linewidth": 1.8}
+        steps = [step for step, _ in curve]
+        panels[0].plot(steps, [quality.loss for _, quality in curve], **style)
+        if rows == 2:
+            panels[1].plot(steps, [quality.accuracy for _, quality in curve], **style)
     mark_departures(panels, summary)
     panels[0].set_ylabel(f"test loss ({loss_name})")
     panels[0].set_yscale("log")
-    if has_accuracy:
+    if rows == 2:
         panels[1].set_ylabel("test accuracy (share right)")
         panels[1].set_ylim(-0.02, 1.02)
     panels[-1].set_xlabel("training step")
@@ -48,16 +46,22 @@ def draw_curves(path: Path, summary: dict[str, Any], events: list[Event], loss_n
     plt.close(figure)
 
 
+def label(name: str, summary: dict[str, Any]) -> str:
+    """A run in the legend, with the attack it is under."""
+    attack = summary["attack"] or "no attack"
+    return {"swarm": f"BTARD, {attack}", "mean": f"plain mean, {attack}", "clean": "BTARD, no attack"}[name]
+
+
 def mark_departures(panels: list[Any], summary: dict[str, Any]) -> None:
-    """A tick at every step where someone left, attackers and honest peers apart."""
-    for byzantine, color, label in ((True, "#e08e0b", "attacker leaves"), (False, "#1f4e9c", "honest peer leaves")):
+    """A line at every step where someone left, attackers and honest peers apart."""
+    for byzantine, color, text in DEPARTURES:
         steps = [removal["step"] for removal in summary["removals"] if removal["byzantine"] == byzantine]
         for panel in panels:
             for index, step in enumerate(steps):
-                panel.axvline(step, color=color, linewidth=0.9, alpha=0.7, label=label if index == 0 else None)
+                panel.axvline(step, color=color, linewidth=0.9, alpha=0.7, label=text if index == 0 else None)
 
 
 def title(summary: dict[str, Any]) -> str:
     """What was run, in one line."""
-    attack = f"attack: {summary['attack']} from step {summary['attack_start']}" if summary["attack"] else "no attack"
+    attack = f"{summary['attack']} from step {summary['attack_start']}" if summary["attack"] else "no attack"
     return f"{summary['task']}: {summary['peers']} peers, {summary['byzantine']} of them attackers, {attack}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 
 from btard.training.task import DeviceUnavailable
+
+DEVICE = re.compile(r"cpu|cuda(?::([0-9]{1,3}))?", re.ASCII)
 
 _ONE_AT_A_TIME = threading.RLock()
 """Thread count and determinism flags belong to the process, so one gradient runs at a time."""
@@ -23,13 +26,13 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    kind, _, index = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or (index and not index.isdecimal())):
+    form = DEVICE.fullmatch(name)
+    if form is None:
         raise DeviceUnavailable(f"there is no device '{name}': choose cpu, cuda or auto")
-    if kind == "cuda":
+    if name != "cpu":
         if not torch.cuda.is_available():
             raise DeviceUnavailable("device 'cuda' needs a GPU and a torch built for it: use cpu or auto")
-        if int(index or 0) >= torch.cuda.device_count():
+        if int(form[1] or 0) >= torch.cuda.device_count():
             raise DeviceUnavailable(f"device '{name}' is not there: {torch.cuda.device_count()} GPUs are")
         # cuBLAS reads this when it starts; without it torch refuses its matrix products as nondeterministic.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -72,13 +75,14 @@ class _Settings(NamedTuple):
     """Of float32 products, per entry of ``_PRECISIONS``."""
 
 
+_BACKENDS: Any = torch.backends
 _PRECISIONS: tuple[Any, ...] = (
-    torch.backends.cuda.matmul,
-    torch.backends.cudnn.conv,
-    torch.backends.cudnn.rnn,
-    torch.backends.mkldnn.matmul,
-    torch.backends.mkldnn.conv,
-    torch.backends.mkldnn.rnn,
+    _BACKENDS.cuda.matmul,
+    _BACKENDS.cudnn.conv,
+    _BACKENDS.cudnn.rnn,
+    _BACKENDS.mkldnn.matmul,
+    _BACKENDS.mkldnn.conv,
+    _BACKENDS.mkldnn.rnn,
 )
 """Where torch keeps the permission to round factors to TF32 or bfloat16 first."""
 

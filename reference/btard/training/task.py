@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeGuard
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import tagged_hash
@@ -16,8 +17,8 @@ class TaskError(ProtocolError):
     """A task that cannot be set up or cannot do what is asked; the message is one sentence."""
 
 
-class UnknownTask(TaskError):
-    """No task of that name, or something of that name that is not a task."""
+class UnknownName(TaskError):
+    """Nothing is known by that name, or something of another kind is."""
 
 
 class OptionRefused(TaskError):
@@ -70,7 +71,6 @@ class TaskDefaults:
     """τ_max of one part of d/w coordinates."""
 
 
-@runtime_checkable
 class Task(Protocol):
     """A model and its public data, seen through the protocol's eyes: a flat vector and its gradients.
 
@@ -96,7 +96,10 @@ class Task(Protocol):
 
     @property
     def description(self) -> str:
-        """One line of text that fixes every gradient: name, arguments, hash of data and initial parameters."""
+        """One line of text that fixes every gradient: arguments, hash of data and initial parameters.
+
+        Its first word is the name by which ``find_task`` finds the task.
+        """
 
     def initial_parameters(self) -> Float32:
         """float32[d], the same for everybody; a fresh array."""
@@ -109,6 +112,12 @@ class Task(Protocol):
 
     def evaluate(self, parameters: Float32) -> Evaluation:
         """Quality on held-out data."""
+
+
+def is_task(value: object) -> TypeGuard[Task]:
+    """Whether ``value`` has every member of :class:`Task`; none is evaluated, since defaults may be expensive."""
+    members = [name for name in vars(Task) if not name.startswith("_")]
+    return all(inspect.getattr_static(value, name, None) is not None for name in members)
 
 
 def fingerprint(task: Task) -> bytes:

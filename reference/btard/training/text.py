@@ -20,7 +20,7 @@ TEST_WINDOWS = 64
 TRAIN_FILE, TEST_FILE = "wiki.train.tokens", "wiki.valid.tokens"
 
 DEFAULTS = TaskDefaults(
-    optimizer=AdamW(Schedule(0.006, 200, warmup_steps=10), weight_decay=0.01),
+    optimizer=AdamW(Schedule(0.004, 200, warmup_steps=10), weight_decay=0.01),
     gradient_clip=20.0,
     radius_initial=2.0,
     radius_min=0.0066,
@@ -45,7 +45,8 @@ class Block(nn.Module):
         """[B, T, width] to [B, T, width]; ``mask``: [T, T], −∞ above the diagonal."""
         stream = stream + self.attended(self.attention(self.before_attention(stream), mask))
         hidden = nn.functional.gelu(self.expand(self.before_forward(stream)))
-        return stream + self.contract(hidden)
+        result: Tensor = stream + self.contract(hidden)
+        return result
 
     def attention(self, stream: Tensor, mask: Tensor) -> Tensor:
         """Written out, because the fused kernels of some devices sum in an order that varies."""
@@ -53,7 +54,8 @@ class Block(nn.Module):
         heads = self.mix(stream).view(batch, length, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
         query, key, value = heads.unbind(0)
         scores = query @ key.transpose(-1, -2) / math.sqrt(width // HEADS) + mask
-        return (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, length, width)
+        mixed: Tensor = scores.softmax(-1) @ value
+        return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
 class ByteTransformer(nn.Module):

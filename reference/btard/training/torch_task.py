@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import sample_indices
-from btard.training.calibration import calibrated_defaults
+from btard.protocol.update import AdamW, Optimizer, Schedule
+from btard.training.calibration import measured_defaults
 from btard.training.devices import reproducible, resolve_device
 from btard.training.draws import uniform
 from btard.training.task import Evaluation, NoLabels, OptionRefused, StatefulModel, TaskDefaults, TaskError
@@ -24,6 +25,7 @@ Examples = tuple[Tensor, Tensor]
 """Inputs and targets; the first axis of both counts the examples."""
 
 EVALUATION_BATCH = 256
+GENERIC_OPTIMIZER = AdamW(Schedule(0.003, 1000, warmup_steps=20))
 
 
 class TorchTask:
@@ -32,7 +34,8 @@ class TorchTask:
     ``model``: builds the module; whatever it draws from torch's generator is fixed by ``model_seed``, and
     the generator is put back as it was. ``train``, ``test``: inputs and targets. ``classes``: K, if the
     model's last axis holds one score per class and targets lie in [0, K); gives accuracy and label flips.
-    ``defaults``: settings for a run; measured on the initial parameters if none are given.
+    ``defaults``: settings for a run; without them, ``optimizer`` and lengths that are measured.
+    ``name``: by which ``find_task`` finds the task, so ``module:factory`` for your own.
 
     The protocol owns the parameters as one flat float32 vector in the order of ``named_parameters()``;
     the module's parameters and gradients are views of two flat buffers. The module runs in evaluation
@@ -51,14 +54,15 @@ class TorchTask:
         classes: int | None = None,
         loss_name: str = "loss",
         defaults: TaskDefaults | None = None,
+        optimizer: Optimizer = GENERIC_OPTIMIZER,
         device: str = "cpu",
         model_seed: int = 0,
     ) -> None:
         """Build the module on the device and move the data there."""
-        if not 1 <= batch_size:
+        if batch_size < 1:
             raise OptionRefused(f"the batch size of task '{name}' must be at least 1, not {batch_size}")
-        if min(len(tensor) for tensor in (*train, *test)) == 0:
-            raise OptionRefused(f"task '{name}' needs at least one training and one test example")
+        if any(len(inputs) == 0 or len(inputs) != len(targets) for inputs, targets in (train, test)):
+            raise OptionRefused(f"task '{name}' needs training and test examples, at least one, each with its target")
         self.name, self.loss_name, self.classes, self.batch_size = name, loss_name, classes, batch_size
         self.device = resolve_device(device)
         self._loss = loss
@@ -66,11 +70,11 @@ class TorchTask:
         self._test: Examples = (test[0].to(self.device), test[1].to(self.device))
         self._model = build(model, model_seed).to(self.device).eval()
         refuse_hidden_state(self._model)
-        self._digest = digest(self._model.state_dict(), self._train, self._test)
+        self._digest = digest(self._model.state_dict(), train, test)
         self._flat, self._gradient = flatten(self._model)
         self._initial = self._flat.cpu().numpy().copy()
         self._staging = torch.zeros(self.dimension) if self.device.type == "cuda" else self._flat
-        self._defaults = defaults
+        self._defaults, self._optimizer = defaults, optimizer
 
     @property
     def dimension(self) -> int:
@@ -81,14 +85,14 @@ class TorchTask:
     def description(self) -> str:
         """What fixes every gradient: the last item covers data, parameters and buffers."""
         return (
-            f"{self.name}: d={self.dimension} loss={self.loss_name} batch={self.batch_size} "
+            f"{self.name} d={self.dimension} loss={self.loss_name} batch={self.batch_size} "
             f"train={len(self._train[0])} test={len(self._test[0])} sha256={self._digest}"
         )
 
     @cached_property
     def defaults(self) -> TaskDefaults:
         """The given settings, or else measured ones."""
-        return self._defaults or calibrated_defaults(self)
+        return self._defaults or measured_defaults(self, self._optimizer)
 
     def initial_parameters(self) -> Float32:
         """float32[d], as the model was built; a fresh array."""
@@ -110,7 +114,7 @@ class TorchTask:
         total, right, answers = 0.0, 0, 0
         with reproducible(), torch.no_grad():
             self._load(parameters)
-            for inputs, targets in zip(*(side.split(EVALUATION_BATCH) for side in self._test), strict=True):
+            for inputs, targets in zip(*(torch.split(side, EVALUATION_BATCH) for side in self._test), strict=True):
                 scores = self._model(inputs)
                 total += float(self._loss(scores, targets)) * len(inputs)
                 if self.classes is not None:
@@ -169,32 +173,31 @@ def flatten(model: nn.Module) -> tuple[Tensor, Tensor]:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in trained])
     gradient = torch.zeros_like(flat)
-    for parameter, piece, slot in zip(trained, *_pieces(trained, flat, gradient), strict=True):
-        parameter.data = piece.view(parameter.shape)
-        parameter.grad = slot.view(parameter.shape)
+    start = 0
+    for parameter in trained:
+        place = slice(start, start + parameter.numel())
+        parameter.data = flat[place].view(parameter.shape)
+        parameter.grad = gradient[place].view(parameter.shape)
+        start = place.stop
     return flat, gradient
 
 
-def _pieces(trained: list[nn.Parameter], *buffers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Each buffer cut at the boundaries of the parameters."""
-    return (buffer.split([parameter.numel() for parameter in trained]) for buffer in buffers)
-
-
 def digest(state: Mapping[str, Tensor], *data: Examples) -> str:
-    """16 hexadecimal digits over names, types, shapes and bytes of model state and data."""
+    """64 hexadecimal digits over names, types, shapes and bytes of model state and data."""
     hasher = hashlib.sha256()
     named = [*state.items(), *(("data", tensor) for examples in data for tensor in examples)]
     for name, tensor in named:
         hasher.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|{tensor.stride()}|".encode())
         hasher.update(memory(tensor).cpu().numpy().tobytes())
-    return hasher.hexdigest()[:16]
+    return hasher.hexdigest()
 
 
 def memory(tensor: Tensor) -> Tensor:
     """Its entries; of overlapping windows the data below them, which are far fewer."""
     storage = tensor.untyped_storage()
     if storage.nbytes() < tensor.nbytes:
-        return torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)[tensor.storage_offset() :]
+        base = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(storage)
+        return base[tensor.storage_offset() :]
     return tensor.detach().contiguous()
 
 

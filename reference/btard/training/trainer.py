@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from importlib.metadata import entry_points
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from btard import plugins
 from btard.network.coalition import Seating, World
 from btard.network.simulator import Observed, Simulation
 from btard.protocol.arithmetic import Float32
@@ -24,11 +25,14 @@ from btard.protocol.model import Configuration, PeerId, ProtocolError
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
 from btard.protocol.update import apply, describe, from_description, state_hash
-from btard.training.registry import find_by_name
+from btard.training.curves import draw_curves
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
 """How many times a run measures its quality, about."""
+
+ATTACKS = "btard.attacks"
+"""The entry-point group of attacks."""
 
 AttackFactory = Callable[[Seating], Conduct]
 
@@ -96,14 +100,13 @@ def check(holds: bool, sentence: str) -> None:
 
 
 def find_attacks(names: str) -> list[AttackFactory]:
-    """The attacks of a comma-separated list; raises :class:`RunError` for an unknown one."""
-    return [find_by_name("btard.attacks", "attack", name.strip()) for name in names.split(",")]
+    """The attacks of a comma-separated list; raises :class:`btard.plugins.UnknownName` for an unknown one."""
+    return [plugins.find(ATTACKS, "attack", name.strip()) for name in names.split(",")]
 
 
 def attack_names() -> list[tuple[str, str]]:
     """Every installed attack's name with its one-line summary."""
-    found = sorted(entry_points(group="btard.attacks"), key=lambda entry: entry.name)
-    return [(entry.name, getattr(entry.load(), "summary", "")) for entry in found]
+    return [(name, getattr(point.load(), "summary", "")) for name, point in plugins.known(ATTACKS).items()]
 
 
 def identities(settings: Settings) -> list[Identity]:
@@ -373,8 +376,8 @@ class MeanRun:
             raise ValueError("the plain mean needs parameters")
         honest = {peer: self.gradient(state, replica, peer) for peer in state.roster}
         world.gradients = {peer: gradient for peer, gradient in honest.items() if peer not in conducts}
-        sent = [conducts[p].gradient(state, g) if p in conducts else g for p, g in honest.items()]
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # it may diverge, that is the point
+            sent = [conducts[p].gradient(state, g) if p in conducts else g for p, g in honest.items()]
             mean = np.asarray(np.mean(sent, axis=0, dtype=np.float32))
             optimizer = from_description(state.config.optimizer)
             parameters, moments = apply(optimizer, replica.parameters, mean, replica.optimizer)
@@ -405,8 +408,10 @@ def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Even
     events: list[Event] = []
     metrics = (out / "metrics.jsonl").open("w") if out else None
     try:
+        untrained = task.evaluate(swarm.parameters)
         for run in (main, *others):
-            for event in run.play():
+            start = Measured(run.name, 0, untrained, settings.peers, 0, 0.0)
+            for event in chain([start], run.play()):
                 events.append(event)
                 if metrics:
                     write_metrics(metrics, event)
@@ -414,13 +419,20 @@ def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Even
     finally:
         if metrics:
             metrics.close()
-    summary = summarize(main, others)
+    summary = summarize(main, others, untrained)
     if out:
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        from btard.training.curves import draw_curves
-
-        draw_curves(out / "curves.png", summary, events, task.loss_name)
+        draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
     return summary
+
+
+def curves_of(events: list[Event]) -> dict[str, list[tuple[int, Evaluation]]]:
+    """Step and quality of every measurement, by run."""
+    curves: dict[str, list[tuple[int, Evaluation]]] = {}
+    for event in events:
+        if isinstance(event, Measured):
+            curves.setdefault(event.run, []).append((event.steps, event.quality))
+    return curves
 
 
 def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
@@ -475,15 +487,21 @@ def describe_removal(removal: Removal, byzantine: bool) -> dict[str, Any]:
     }
 
 
+def diverged(quality: Evaluation, untrained: Evaluation) -> bool:
+    """Whether training made the model worse than it was, or its loss is no longer a number."""
+    return quality.diverged or quality.loss > untrained.loss
+
+
 def finite(number: float) -> float | None:
     """``number``, or None if JSON has no word for it."""
     return number if math.isfinite(number) else None
 
 
-def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun]) -> dict[str, Any]:
+def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evaluation) -> dict[str, Any]:
     """The summary of a finished run; its keys are part of the command's contract."""
     settings, observed, quality = main.swarm.settings, main.last, main.quality
-    if observed is None or quality is None or observed.state.replica is None:
+    replica = observed.state.replica if observed else None
+    if observed is None or quality is None or replica is None:
         raise RunError("the run ended before its first step")
     state, coalition = observed.state, main.swarm.coalition
 
@@ -502,7 +520,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun]) -> dict[str, Any
         "seed": settings.seed,
         "accuracy": quality.accuracy,
         "loss": finite(quality.loss),
-        "diverged": quality.diverged,
+        "diverged": diverged(quality, untrained),
         "byzantine_banned": tally(Departure.CONVICTED, True),
         "byzantine_eliminated": tally(Departure.ELIMINATED, True),
         "honest_banned": tally(Departure.CONVICTED, False),
@@ -512,7 +530,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun]) -> dict[str, Any
         "ban_steps": [removal.slot.step for removal in state.removals],
         "removals": [describe_removal(removal, removal.peer in coalition) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
-        "parameter_hash": state.replica.state_hash.hex(),
+        "parameter_hash": replica.state_hash.hex(),
         "log_head": state.head.hex(),
         "seconds": round(main.seconds, 3),
     }
@@ -520,6 +538,6 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun]) -> dict[str, Any
         if other.quality is not None:
             summary[f"accuracy_{other.name}_baseline"] = other.quality.accuracy
             summary[f"loss_{other.name}_baseline"] = finite(other.quality.loss)
-            summary[f"diverged_{other.name}_baseline"] = other.quality.diverged
+            summary[f"diverged_{other.name}_baseline"] = diverged(other.quality, untrained)
             summary[f"seconds_{other.name}_baseline"] = round(other.seconds, 3)
     return summary

@@ -1,0 +1,51 @@
+# Two commands do everything: `make train` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/train
+TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-start 10 --steps 200 --baseline clean,mean
+
+.PHONY: train test checks thorough bench docs gpu clean
+
+train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data; then its log is audited.
+	$(BIN)/btard train $(TRAIN) --out $(RUN)
+	$(BIN)/btard audit $(RUN)
+
+test: checks  ## Everything that CI runs.
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+checks: $(VENV)/installed-dev  ## Style, types, import contracts, specification in step with the code.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m cogapp --check --check-fail-msg "run 'make docs'" -I spec spec/*.md
+	$(BIN)/python tests/tools/requirements.py --check
+
+thorough: $(VENV)/installed-dev  ## All tests, the long ones too, with more examples.
+	BTARD_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+bench: $(VENV)/installed-dev  ## Ratios against what they are compared with, in the same run.
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in spec/ up to date.
+	$(BIN)/python -m cogapp -r -I spec spec/*.md
+	$(BIN)/python tests/tools/requirements.py
+
+gpu: $(VENV)/installed-dev  ## The main job and the reproducibility tests on CUDA.
+	$(BIN)/python -m pytest -m "not slow" tests/unit -k "cuda or reproducible"
+	$(BIN)/btard train $(TRAIN) --device cuda --out runs/gpu
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,adversary]"
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,adversary,dev]"
+	touch $@
+
+clean:  ## Remove the environment and all runs.
+	rm -rf $(VENV) runs build *.egg-info reference/*.egg-info

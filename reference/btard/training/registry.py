@@ -1,0 +1,71 @@
+"""Tasks, attacks and rules by name: those of installed packages (entry points), or ``module:name``."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from btard.training.task import OptionRefused, Task, UnknownName, is_task
+
+TASKS = "btard.tasks"
+EXTRAS = {"torch": "train", "sklearn": "train", "btard_adversary": "adversary", "networkx": "adversary"}
+"""The extra of this distribution that brings a module."""
+
+
+def find_task(name: str, *, device: str = "cpu", path: str | None = None, **options: Any) -> Task:
+    """The task of that name, built with ``options``.
+
+    ``name``: an entry point of the group ``btard.tasks``, or ``module:name``; either leads to a callable
+    ``(device: str, path: str | None, **options) -> Task``. Raises :class:`UnknownName`,
+    :class:`OptionRefused`, and what the task itself raises (``TaskError`` for bad data or devices).
+    """
+    factory = find_by_name(TASKS, "task", name)
+    if not callable(factory):
+        raise UnknownName(f"'{name}' is a {type(factory).__name__}, not a task factory")
+    try:
+        inspect.signature(factory).bind(device=device, path=path, **options)
+    except TypeError as problem:
+        raise OptionRefused(f"task '{name}' does not take these options: {problem}") from None
+    task = factory(device=device, path=path, **options)
+    if not is_task(task):
+        raise UnknownName(f"'{name}' gives a {type(task).__name__}, which is not a task")
+    return task
+
+
+def find_by_name(group: str, kind: str, name: str) -> Any:
+    """What ``name`` stands for: an entry point of ``group``, or else the attribute ``module:name``.
+
+    ``kind``: what the group holds, for messages, for example ``attack``. Raises :class:`UnknownName` with one
+    sentence that lists the known names.
+    """
+    known = known_names(group)
+    if name not in known and ":" not in name:
+        listing = ", ".join(known) or "none"
+        raise UnknownName(f"there is no {kind} '{name}': known are {listing}, and any 'module:name'")
+    try:
+        return known[name].load() if name in known else load(name)
+    except ModuleNotFoundError as problem:
+        extra = EXTRAS.get(str(problem.name).partition(".")[0])
+        hint = f"; 'pip install btard[{extra}]' brings it" if extra else ""
+        raise UnknownName(f"{kind} '{name}' needs the module '{problem.name}', which is missing{hint}") from None
+    except AttributeError as problem:
+        raise UnknownName(f"{kind} '{name}' is not where it should be: {problem}") from None
+
+
+def known_names(group: str) -> dict[str, EntryPoint]:
+    """The installed entry points of ``group`` by name, in alphabetical order."""
+    return {point.name: point for point in sorted(entry_points(group=group), key=lambda point: point.name)}
+
+
+def load(place: str) -> Any:
+    """The attribute that ``module:name`` names; the module may lie in the working directory."""
+    module, _, attribute = place.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
+        raise UnknownName(f"'{place}' is not of the form 'module:name'")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,389 @@
+"""Small swarms for tests: a task that needs no torch, a run from one seed, and peers that tamper with messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from btard.conformance.audit import Recomputation
+from btard.network.coalition import Seating, World
+from btard.network.simulator import Observed, Seat, Simulation
+from btard.protocol.arithmetic import Float32
+from btard.protocol.bans import Departure, Fault, Removal
+from btard.protocol.channel import AgreedBroadcast, Exchange, Gather, Request, Scatter
+from btard.protocol.encoding import encode, expand, tagged_hash
+from btard.protocol.identity import Identity
+from btard.protocol.log import Genesis, Record
+from btard.protocol.messages import Envelope, Message, Phase, Slot, body_hash, seal
+from btard.protocol.model import Configuration, PeerId
+from btard.protocol.mprng import uint64
+from btard.protocol.step import Conduct, State, initial_replica
+from btard.protocol.update import Schedule, Sgd, describe
+
+GRADIENT_CLIP = 50.0
+AGREED = (Phase.COMMIT, Phase.AGGREGATE, Phase.REVEAL, Phase.REPORT)
+"""The agreed phases of a training step, in order."""
+
+
+class TinyTask:
+    """f(x) = ½‖x − 1‖² with noise that a seed fixes: float32 arithmetic that is the same everywhere."""
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self.seeds: list[bytes] = []
+        """Of every evaluation so far."""
+
+    def initial_parameters(self) -> Float32:
+        """Zeros, float32 ``[d]``."""
+        return np.zeros(self.dimension, dtype=np.float32)
+
+    def gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        """x − 1 plus uniform noise below 2⁻⁴ in each coordinate."""
+        self.seeds.append(seed)
+        noise = np.frombuffer(expand("tests/noise", seed, length=2 * self.dimension), dtype="<i2")
+        return (parameters - np.float32(1) + noise.astype(np.float32) * np.float32(2.0**-19)).astype(np.float32)
+
+    def poisoned_gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        """Uphill."""
+        return -self.gradient(parameters, seed)
+
+
+def configuration(**changes: Any) -> Configuration:
+    """A configuration that fits :class:`TinyTask`; ``changes`` are fields of ``Configuration``."""
+    steps = changes.get("steps", 4)
+    defaults: dict[str, Any] = {
+        "peers": 6,
+        "tolerated": 2,
+        "dimension": 64,
+        "steps": steps,
+        "gradient_clip": GRADIENT_CLIP,
+        "radius_initial": 8.0,
+        "radius_min": 0.25,
+        "radius_max": 50.0,
+        "spread_ratio": 2.0,
+        "validators": 2,
+        "task": "tests: tiny",
+        "optimizer": describe(Sgd(Schedule(0.25, max(steps, 1)), momentum=0.5)),
+    }
+    return Configuration(**{**defaults, **changes})
+
+
+def identities(count: int, seed: int) -> list[Identity]:
+    """Key pairs in ascending order of their ids."""
+    made = [Identity(tagged_hash("tests/key", uint64(seed), uint64(index))) for index in range(count)]
+    return sorted(made, key=lambda identity: identity.peer_id)
+
+
+def genesis(config: Configuration, seed: int = 0) -> Genesis:
+    """Record 0 of a run of :class:`TinyTask`."""
+    roster = tuple(identity.peer_id for identity in identities(config.peers, seed))
+    parameters = TinyTask(config.dimension).initial_parameters()
+    return Genesis(config, roster, initial_replica(config, parameters).state_hash)
+
+
+# -- Byzantine peers ------------------------------------------------------------------------------
+
+
+class Tamper:
+    """An honest peer whose requests are altered on their way out. Acts from step ``start`` on, ``times`` times."""
+
+    def __init__(self, start: int = 1, times: int = 1) -> None:
+        self.start, self.left = start, times
+        self.identity = Identity(bytes(32))
+        self.received: Any = None
+        """The latest answer: after Scatter and Gather, what the others sent."""
+        self.swarm: Swarm
+
+    def sit(self, identity: Identity, swarm: Swarm) -> None:
+        """Learn whose seat it is."""
+        self.identity, self.swarm = identity, swarm
+
+    def drive(self, honest: Exchange[State]) -> Exchange[State]:
+        """The altered generator."""
+        answer: Any = None
+        while True:
+            try:
+                request = honest.send(answer)
+            except StopIteration as stop:
+                return stop.value
+            answer = yield self.consider(request)
+            self.received = answer
+
+    def consider(self, request: Request) -> Request:
+        """Alter a request if it is time to."""
+        if not isinstance(request, (AgreedBroadcast, Scatter, Gather)) or self.left <= 0:
+            return request
+        if request.slot.step < self.start:
+            return request
+        altered = self.alter(request)
+        if altered is None:
+            return request
+        self.left -= 1
+        return altered
+
+    def alter(self, request: Any) -> Request | None:
+        """What to ask for instead; None leaves the request, and does not count as an act."""
+        raise NotImplementedError
+
+    def reseal(self, envelope: Envelope, body: bytes | None = None, **changes: Any) -> Envelope:
+        """``envelope`` with changes, signed again."""
+        changed = replace(envelope, **changes)
+        content = envelope.body if body is None else body
+        return seal(self.identity, changed.run, changed.slot, changed.log_head, content)
+
+    def say(self, request: AgreedBroadcast, message: Message | bytes) -> AgreedBroadcast:
+        """The broadcast with another body."""
+        if request.envelope is None:
+            return request
+        body = message if isinstance(message, bytes) else encode(message.to_item())
+        return replace(request, envelope=self.reseal(request.envelope, body))
+
+
+class InPhase(Tamper):
+    """Alters one agreed message: in ``phase``, by ``change(tamper, request, message)``."""
+
+    def __init__(
+        self,
+        phase: Phase,
+        change: Callable[[Tamper, AgreedBroadcast, Any], Request | Message | bytes | None],
+        start: int = 1,
+        times: int = 1,
+    ) -> None:
+        super().__init__(start, times)
+        self.phase, self.change = phase, change
+
+    def alter(self, request: Any) -> Request | None:
+        """The altered broadcast."""
+        if not isinstance(request, AgreedBroadcast) or request.slot.phase is not self.phase:
+            return None
+        assert request.envelope is not None
+        changed = self.change(self, request, request.envelope.message)
+        if changed is None or isinstance(changed, AgreedBroadcast):
+            return changed
+        return self.say(request, changed)  # type: ignore[arg-type]
+
+
+class Silent(InPhase):
+    """Says nothing in one agreed phase."""
+
+    def __init__(self, phase: Phase, start: int = 1, times: int = 1) -> None:
+        super().__init__(phase, lambda tamper, request, message: replace(request, envelope=None), start, times)
+
+
+class InScatter(Tamper):
+    """Alters the parts that it scatters: ``change(tamper, request, envelopes)`` edits the list in place."""
+
+    def __init__(
+        self, change: Callable[[Tamper, Scatter, list[Envelope | None]], None], start: int = 1, times: int = 1
+    ) -> None:
+        super().__init__(start, times)
+        self.change = change
+
+    def alter(self, request: Any) -> Request | None:
+        """The altered parts, in a step in which it is a worker."""
+        if not isinstance(request, Scatter) or not request.envelopes:
+            return None
+        envelopes = list(request.envelopes)
+        self.change(self, request, envelopes)
+        return replace(request, envelopes=tuple(envelopes))
+
+
+class InGather(Tamper):
+    """Alters the aggregate that it sends."""
+
+    def __init__(
+        self, change: Callable[[Tamper, Envelope], Envelope | None], start: int = 1, times: int = 1
+    ) -> None:
+        super().__init__(start, times)
+        self.change = change
+
+    def alter(self, request: Any) -> Request | None:
+        """The altered aggregate, in a step in which it is a worker."""
+        if not isinstance(request, Gather) or request.envelope is None:
+            return None
+        return replace(request, envelope=self.change(self, request.envelope))
+
+
+# -- Runs -----------------------------------------------------------------------------------------
+
+Behaviour = Tamper | Callable[[Seating], Conduct]
+"""What a Byzantine peer does: tamper with honest messages, or follow another conduct."""
+
+
+class Disagreement(AssertionError):
+    """Honest peers differ in something that the protocol makes them agree on."""
+
+
+@dataclass
+class Swarm:
+    """One small simulated run. ``behaviours``: what the Byzantine peers do, by index in the first roster."""
+
+    config: Configuration
+    behaviours: Mapping[int, Behaviour] = field(default_factory=dict)
+    seed: int = 0
+    records: dict[PeerId, list[Record]] = field(default_factory=dict)
+    contents: dict[bytes, bytes] = field(default_factory=dict)
+    observed: list[Observed] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.task = TinyTask(self.config.dimension)
+        self.genesis = genesis(self.config, self.seed)
+        self.peers = identities(self.config.peers, self.seed)
+        self.roster = self.genesis.roster
+        self.coalition = frozenset(self.roster[index] for index in self.behaviours)
+        self.world = World(self.coalition, self.config.gradient_clip)
+        self.simulation = self.assemble()
+
+    def assemble(self) -> Simulation:
+        """Seat everybody."""
+        conducts = {
+            self.roster[index]: Conduct() if isinstance(how, Tamper) else how(self.seating(self.roster[index]))
+            for index, how in self.behaviours.items()
+        }
+        parameters = self.task.initial_parameters()
+        simulation = Simulation(self.genesis, self.peers, parameters, self.task, self.world, conducts)
+        simulation.record = lambda peer, record: self.records.setdefault(peer, []).append(record)
+        simulation.keep = self.keep
+        for index, how in self.behaviours.items():
+            if isinstance(how, Tamper):
+                seat = simulation.seats[self.roster[index]]
+                how.sit(seat.identity, self)
+                seat.generator = how.drive(seat.generator)
+        return simulation
+
+    def keep(self, peer: PeerId, content: bytes) -> None:
+        """Keep an aggregate, as a run directory does."""
+        self.contents[body_hash(content)] = content
+
+    def seating(self, peer: PeerId) -> Seating:
+        """An attacker's place."""
+        return Seating(peer, self.world, self.task, seed=self.seed)
+
+    def play(self) -> Iterator[Observed]:
+        """Run, checking after every step that honest peers agree."""
+        for observed in self.simulation.run():
+            self.check_agreement()
+            self.observed.append(observed)
+            yield observed
+
+    def run(self) -> Swarm:
+        """Run to the end."""
+        for _ in self.play():
+            pass
+        return self
+
+    # -- What came out ------------------------------------------------------------------------
+
+    @property
+    def remaining(self) -> list[Seat]:
+        """Honest peers that have not left."""
+        return [seat for seat in self.simulation.honest if seat.id in seat.state.roster]
+
+    @property
+    def state(self) -> State:
+        """The state of the honest peers that have not left."""
+        return self.remaining[0].state
+
+    @property
+    def removals(self) -> tuple[Removal, ...]:
+        """Everybody's departure, in order."""
+        return self.state.removals
+
+    def removal(self, index: int) -> Removal | None:
+        """How the peer with this index left."""
+        return next((removal for removal in self.removals if removal.peer == self.roster[index]), None)
+
+    @property
+    def log(self) -> bytes:
+        """The log of the first honest peer that stayed."""
+        return self.genesis.encode() + b"".join(record.encode() for record in self.log_records)
+
+    @property
+    def log_records(self) -> list[Record]:
+        """Its records, from the first phase to the closing record."""
+        return self.records[self.remaining[0].id]
+
+    @property
+    def faults(self) -> list[tuple[int, Fault]]:
+        """Who left, by index in the first roster, and why, in order."""
+        return [(self.roster.index(removal.peer), removal.fault) for removal in self.removals]
+
+    def record_at(self, step: int, attempt: int, phase: Phase) -> Record:
+        """The record of one agreed phase."""
+        return next(record for record in self.log_records if record.slot == Slot(step, attempt, phase))
+
+    def message(self, index: int, step: int, attempt: int, phase: Phase) -> Any:
+        """What one peer said in an agreed phase."""
+        entries = self.record_at(step, attempt, phase).entries
+        return next(entry.message for entry in entries if entry and entry.sender == self.roster[index])
+
+    def recomputation(self, **changes: Any) -> Recomputation:
+        """What an auditor with the task has."""
+        known = Recomputation(self.task.gradient, self.task.initial_parameters(), self.contents)
+        return replace(known, **changes)
+
+    def check_agreement(self) -> None:
+        """All honest peers that are still in hold equal agreed states and equal logs."""
+        holders = self.remaining
+        if not holders:
+            raise Disagreement("no honest peer is left")
+        views = {agreed_view(seat.state) for seat in holders}
+        if len(views) != 1:
+            raise Disagreement(f"{len(views)} different agreed states")
+        if len({tuple(record.encode() for record in self.records[seat.id]) for seat in holders}) != 1:
+            raise Disagreement("different logs")
+
+    def check_safety(self) -> None:
+        """No framing, honest eliminated ≤ Byzantine eliminated, at most b retries, the majority kept."""
+        state = self.state
+        for removal in state.removals:
+            if removal.peer not in self.coalition and removal.how is not Departure.ELIMINATED:
+                raise Disagreement(f"an honest peer was {removal.how.value} for {removal.fault.text}")
+        out = [removal.peer in self.coalition for removal in state.removals if removal.how is Departure.ELIMINATED]
+        if 2 * sum(out) < len(out):
+            raise Disagreement("more honest than Byzantine peers were eliminated")
+        if state.retries > self.config.tolerated:
+            raise Disagreement(f"{state.retries} retries with b = {self.config.tolerated}")
+        if len(state.roster) < 2 * state.tolerated + 1 or len({r.peer for r in state.removals}) != len(state.removals):
+            raise Disagreement("the majority is lost, or someone left twice")
+
+
+def agreed_view(state: State) -> tuple[Any, ...]:
+    """Everything that honest peers must hold in common."""
+    replica = state.replica
+    assert replica is not None
+    return (
+        state.roster,
+        state.tolerated,
+        state.step,
+        state.randomness,
+        state.head,
+        state.records,
+        state.removals,
+        state.retries,
+        tuple((bound.start, bound.stop) for bound in state.radii.bounds),
+        state.radii.radii.tobytes(),
+        state.radii.medians.tobytes(),
+        replica.state_hash,
+        replica.parameters.tobytes(),
+        tuple((past.step, past.reports.tobytes(), past.settled, past.workers) for past in state.history),
+    )
+
+
+def swarm(behaviours: Mapping[int, Behaviour] | None = None, seed: int = 0, **changes: Any) -> Swarm:
+    """A run that has not started; ``changes`` are fields of ``Configuration``."""
+    return Swarm(configuration(**changes), behaviours or {}, seed)
+
+
+def played(behaviours: Mapping[int, Behaviour] | None = None, seed: int = 0, **changes: Any) -> Swarm:
+    """A finished run."""
+    return swarm(behaviours, seed, **changes).run()
+
+
+def left(swarm: Swarm, index: int, fault: Fault, how: Departure = Departure.CONVICTED) -> bool:
+    """Whether the peer left for exactly this reason."""
+    removal = swarm.removal(index)
+    return removal is not None and removal.fault is fault and removal.how is how
+

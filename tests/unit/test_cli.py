@@ -1,0 +1,254 @@
+"""The command line: one sentence and exit code 2 for every wrong call; a run directory that audits."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from btard.cli import main
+
+SUMMARY_KEYS = {
+    "task", "profile", "peers", "byzantine", "attack", "steps", "seed", "accuracy", "loss", "byzantine_banned",
+    "byzantine_eliminated", "honest_banned", "honest_eliminated", "absent", "retries", "ban_steps",
+    "bytes_sent_per_peer_per_step", "parameter_hash", "seconds",
+}  # fmt: skip
+SMALL = ("--task", "quadratic", "--peers", "6", "--byzantine", "2", "--attack", "sign-flip", "--steps", "12")
+
+
+class Done(NamedTuple):
+    """What a finished command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def btard(*arguments: str) -> Done:
+    """Run the command in this process, as the console script does."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return Done(int(ended.value.code or 0), out.getvalue(), err.getvalue())
+
+
+def btard_process(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "btard.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished small run, with the plain mean for comparison."""
+    out = tmp_path_factory.mktemp("run")
+    done = btard("train", *SMALL, "--baseline", "clean,mean", "--logs", "all", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+REFUSED = [
+    (("--peers", "2", "--byzantine", "1"), "n >= 2b + 2"),
+    (("--peers", "15", "--byzantine", "7"), "n >= 2b + 2"),
+    (("--peers", "4", "--byzantine", "4"), "4 attackers of 4 peers"),
+    (("--attack", "no-such-attack", "--byzantine", "3"), "no attack 'no-such-attack'"),
+    (("--attack", "sign-flip"), "needs attackers"),
+    (("--steps", "-3"), "steps"),
+    (("--steps", "0"), "steps"),
+    (("--steps", "many"), "--steps"),
+    (("--task", "no-such-task"), "no task 'no-such-task'"),
+    (("--task", "quadratic", "--profile", "no-such-profile"), "no-such-profile"),
+    (("--byzantine", "1", "--attack", "sign-flip", "--attack-start", "-1"), "-1"),
+    (("--byzantine", "1", "--attack", "sign-flip", "--attack-period", "0"), "period"),
+    (("--byzantine", "1", "--attack", "sign-flip", "--attack-scale", "nan"), "scale"),
+    (("--logs", "some"), "logs"),
+    (("--baseline", "median"), "baselines"),
+    (("--tolerate", "-1"), "--tolerate"),
+    (("--validators", "0"), "m_max >= 1"),
+    (("--seed", "-1"), "seed"),
+    (("--config", "no-such-file.toml"), "no-such-file.toml"),
+    (("--task", "quadratic", "--out", "/proc/no/such/place"), "cannot write"),
+    (("--no-such-option",), "--no-such-option"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), REFUSED, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_a_wrong_call_gets_one_sentence_and_exit_code_2(arguments: tuple[str, ...], word: str) -> None:
+    done = btard("train", *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert word in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = btard("train", "--device", "cuda")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "cuda" in done.stderr
+
+
+VIOLATIONS = [
+    ({"n": 8, "b": 4}, "n >= 2b + 2"),
+    ({"d": 5}, "d >= w"),
+    ({"d": 999}, "d = 999"),
+    ({"phi": 1.5}, "0 < phi < 1"),
+    ({"kappa": 2.0}, "kappa > rho*"),
+    ({"c": 40.0}, "c < h/b"),
+    ({"lambda": 1e9}, "2^-24"),
+    ({"tau_min": 1e-9}, "2^-24"),
+    ({"tau_max": 1e12}, "2^-24"),
+    ({"tau_min": 5.0, "tau_max": 1.0}, "tau_min <= tau_max"),
+    ({"tau_0": 0.0}, "tau_0"),
+    ({"rho": 0.0}, "rho*"),
+    ({"m_max": 0}, "m_max >= 1"),
+    ({"no_such_field": 1}, "no_such_field"),
+    ({"phi": "much"}, "takes a number"),
+    ({"m_max": 1.5}, "whole number"),
+]
+
+
+@pytest.mark.requirement("MODEL-4")
+@pytest.mark.parametrize(("table", "words"), VIOLATIONS, ids=lambda value: str(value))
+def test_a_violated_inequality_in_a_configuration_file_is_named(
+    table: dict[str, object], words: str, tmp_path: Path
+) -> None:
+    as_toml = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    for name, text in (("config.toml", as_toml), ("config.json", json.dumps(table))):
+        (tmp_path / name).write_text(text)
+        done = btard(
+            "train", "--task", "quadratic", "--peers", "8", "--byzantine", "3", "--config", str(tmp_path / name)
+        )
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert words in done.stderr
+
+
+def test_a_configuration_file_sets_constants(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("n = 5\nb = 1\nm_max = 1\nsteps = 3\n")
+    done = btard("train", "--task", "quadratic", "--config", str(config), "--json")
+    summary = json.loads(done.stdout)
+    assert (summary["peers"], summary["tolerate"], summary["steps"]) == (5, 1, 3)
+
+
+def test_the_run_directory_has_everything(run_folder: Path) -> None:
+    summary = json.loads((run_folder / "summary.json").read_text())
+    assert summary.keys() >= SUMMARY_KEYS | {"accuracy_mean_baseline", "loss_mean_baseline", "loss_clean_baseline"}
+    assert summary["byzantine_banned"] == len(summary["ban_steps"]) <= 2
+    assert summary["honest_banned"] == summary["honest_eliminated"] == 0
+    assert summary["diverged_mean_baseline"] is True
+    assert (run_folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    metrics = [json.loads(line) for line in (run_folder / "metrics.jsonl").read_text().splitlines()]
+    assert {entry["run"] for entry in metrics} == {"swarm", "mean", "clean"}
+    assert metrics[0]["step"] == 0
+    assert len(list((run_folder / "log").glob("*.cborseq"))) == 4
+
+
+def test_an_honest_run_audits(run_folder: Path) -> None:
+    plain = btard("audit", str(run_folder))
+    assert plain.returncode == 0, plain.stdout
+    assert plain.stdout.count("accepted") == 4
+    recomputed = btard("audit", str(run_folder), "--recompute", "--json")
+    assert recomputed.returncode == 0, recomputed.stdout
+    hashes = {log["parameter_hash"] for log in json.loads(recomputed.stdout)}
+    assert hashes == {json.loads((run_folder / "summary.json").read_text())["parameter_hash"]}
+
+
+def test_a_changed_log_is_rejected_with_its_first_bad_record(run_folder: Path, tmp_path: Path) -> None:
+    data = bytearray(next((run_folder / "log").glob("*.cborseq")).read_bytes())
+    data[len(data) // 2] ^= 1
+    changed = tmp_path / "changed.cborseq"
+    changed.write_bytes(data)
+    done = btard("audit", str(changed))
+    assert done.returncode == 1
+    assert "record" in done.stdout
+    assert "last good record" in done.stdout
+
+
+def test_a_log_of_another_run_in_the_directory_is_noticed(run_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mixed" / "log"
+    folder.mkdir(parents=True)
+    done = btard("train", *SMALL, "--seed", "5", "--out", str(tmp_path / "other"))
+    assert done.returncode == 0
+    for log in (next((run_folder / "log").glob("*.cborseq")), next((tmp_path / "other" / "log").glob("*.cborseq"))):
+        (folder / log.name).write_bytes(log.read_bytes())
+    assert btard("audit", str(tmp_path / "mixed")).returncode == 1
+
+
+@pytest.mark.parametrize("place", ["", "no-such-run"])
+def test_audit_of_nothing_is_a_wrong_call(place: str, tmp_path: Path) -> None:
+    done = btard("audit", str(tmp_path / place))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        assert btard_process("train", *SMALL, "--out", str(tmp_path / name)).returncode == 0
+    first, second = (sorted((tmp_path / name / "log").iterdir()) for name in ("first", "second"))
+    assert [path.name for path in first] == [path.name for path in second]
+    assert all(a.read_bytes() == b.read_bytes() for a, b in zip(first, second, strict=True))
+
+
+def test_several_attacks_at_once() -> None:
+    attacks = "sign-flip,shifted-aggregate,false-accuser"
+    done = btard(
+        "train",
+        "--task",
+        "quadratic",
+        "--peers",
+        "9",
+        "--byzantine",
+        "3",
+        "--steps",
+        "40",
+        "--attack",
+        attacks,
+        "--json",
+    )
+    summary = json.loads(done.stdout)
+    assert summary["byzantine_banned"] == 3
+    assert {removal["fault"] for removal in summary["removals"]} == {
+        "wrong hash", "wrong aggregate", "false accusation",
+    }  # fmt: skip
+
+
+def test_attacks_are_listed_one_line_each() -> None:
+    done = btard("attacks")
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert {"sign-flip", "a-little-is-enough", "covered-aggregate", "false-accuser"} <= set(names)
+    assert all(len(line.split(maxsplit=1)) == 2 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("command", ["train", "audit", "attacks"])
+def test_every_help_has_an_example(command: str) -> None:
+    done = btard(command, "--help")
+    assert done.returncode == 0
+    assert f"Example: btard {command}" in done.stdout
+
+
+def test_output_to_a_pipe_is_plain() -> None:
+    done = btard_process("train", *SMALL)
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_more_attackers_than_tolerated_is_a_named_outcome() -> None:
+    done = btard(
+        "train", "--task", "quadratic", "--peers", "8", "--byzantine", "4", "--tolerate", "1", "--steps", "60",
+        "--attack", "false-accuser",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "still tolerated" in done.stderr
+    assert "Traceback" not in done.stderr
