@@ -86,15 +86,31 @@ def genesis(config: Configuration, seed: int = 0) -> Genesis:
 # -- Byzantine peers ------------------------------------------------------------------------------
 
 
-class Tamper:
-    """An honest peer whose requests are altered on their way out. Acts from step ``start`` on, ``times`` times."""
+Change = Callable[["Tamper", Any], Any]
+"""Gets the tamperer and an honest request; returns what is asked for instead, or None to leave it."""
 
-    def __init__(self, start: int = 1, times: int = 1) -> None:
-        self.start, self.left = start, times
+
+class Tamper:
+    """An honest peer whose requests are altered on their way out, each phase once.
+
+    ``changes``: what is altered, by phase. It begins in step ``start``, or later where the first change
+    says None (a validator has no part to tamper with), and all changes happen in one step.
+    """
+
+    def __init__(self, changes: Mapping[Phase, Change], start: int = 1) -> None:
+        self.changes, self.start = dict(changes), start
+        self.first = next(iter(self.changes))
+        self.step: int | None = None
+        """The step in which it acts."""
         self.identity = Identity(bytes(32))
-        self.received: Any = None
+        self.received: Any = ()
         """The latest answer: after Scatter and Gather, what the others sent."""
         self.swarm: Swarm
+
+    @property
+    def acted(self) -> bool:
+        """Whether it has altered everything that it wanted to."""
+        return not self.changes
 
     def sit(self, identity: Identity, swarm: Swarm) -> None:
         """Learn whose seat it is."""
@@ -107,25 +123,45 @@ class Tamper:
             try:
                 request = honest.send(answer)
             except StopIteration as stop:
-                return stop.value
+                final: State = stop.value
+                return final
             answer = yield self.consider(request)
-            self.received = answer
+            if isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+                self.received = () if isinstance(request, AgreedBroadcast) else answer
 
     def consider(self, request: Request) -> Request:
         """Alter a request if it is time to."""
-        if not isinstance(request, (AgreedBroadcast, Scatter, Gather)) or self.left <= 0:
+        if not isinstance(request, (AgreedBroadcast, Scatter, Gather)) or not self.wanted(request.slot):
             return request
-        if request.slot.step < self.start:
-            return request
-        altered = self.alter(request)
+        try:
+            altered: Request | None = self.changes[request.slot.phase](self, request)
+        except (LookupError, StopIteration):  # nothing is there to tamper with
+            altered = None
         if altered is None:
             return request
-        self.left -= 1
+        self.step = request.slot.step
+        del self.changes[request.slot.phase]
         return altered
 
-    def alter(self, request: Any) -> Request | None:
-        """What to ask for instead; None leaves the request, and does not count as an act."""
-        raise NotImplementedError
+    def wanted(self, slot: Slot) -> bool:
+        """Whether a request in ``slot`` is to be altered."""
+        begun = slot.step == self.step if self.step is not None else slot.phase is self.first
+        return begun and slot.step >= self.start and slot.phase in self.changes
+
+    @property
+    def index(self) -> int:
+        """My place in the first roster."""
+        return self.swarm.roster.index(self.identity.peer_id)
+
+    @property
+    def step_now(self) -> int:
+        """The step that the swarm is in."""
+        return self.swarm.simulation.seats[self.honest_peers[0]].state.step
+
+    @property
+    def honest_peers(self) -> list[PeerId]:
+        """Honest peers still in the run, by id."""
+        return [seat.id for seat in self.swarm.simulation.honest if not seat.finished]
 
     def reseal(self, envelope: Envelope, body: bytes | None = None, **changes: Any) -> Envelope:
         """``envelope`` with changes, signed again."""
@@ -133,77 +169,43 @@ class Tamper:
         content = envelope.body if body is None else body
         return seal(self.identity, changed.run, changed.slot, changed.log_head, content)
 
-    def say(self, request: AgreedBroadcast, message: Message | bytes) -> AgreedBroadcast:
-        """The broadcast with another body."""
-        if request.envelope is None:
-            return request
-        body = message if isinstance(message, bytes) else encode(message.to_item())
-        return replace(request, envelope=self.reseal(request.envelope, body))
 
+def say(change: Callable[[Tamper, Any], Message | bytes | None]) -> Change:
+    """A change of an agreed message's body: gets the tamperer and the honest message."""
 
-class InPhase(Tamper):
-    """Alters one agreed message: in ``phase``, by ``change(tamper, request, message)``."""
-
-    def __init__(
-        self,
-        phase: Phase,
-        change: Callable[[Tamper, AgreedBroadcast, Any], Request | Message | bytes | None],
-        start: int = 1,
-        times: int = 1,
-    ) -> None:
-        super().__init__(start, times)
-        self.phase, self.change = phase, change
-
-    def alter(self, request: Any) -> Request | None:
-        """The altered broadcast."""
-        if not isinstance(request, AgreedBroadcast) or request.slot.phase is not self.phase:
-            return None
+    def alter(tamper: Tamper, request: AgreedBroadcast) -> AgreedBroadcast | None:
         assert request.envelope is not None
-        changed = self.change(self, request, request.envelope.message)
-        if changed is None or isinstance(changed, AgreedBroadcast):
-            return changed
-        return self.say(request, changed)  # type: ignore[arg-type]
+        said = change(tamper, request.envelope.message)
+        if said is None:
+            return None
+        body = said if isinstance(said, bytes) else encode(said.to_item())
+        return replace(request, envelope=tamper.reseal(request.envelope, body))
+
+    return alter
 
 
-class Silent(InPhase):
-    """Says nothing in one agreed phase."""
+def sign(change: Callable[[Tamper, Envelope], Envelope | None]) -> Change:
+    """A change of a whole envelope, of an agreed message or an aggregate; None sends nothing."""
 
-    def __init__(self, phase: Phase, start: int = 1, times: int = 1) -> None:
-        super().__init__(phase, lambda tamper, request, message: replace(request, envelope=None), start, times)
+    def alter(tamper: Tamper, request: AgreedBroadcast | Gather) -> Request | None:
+        if request.envelope is None:
+            return None
+        return replace(request, envelope=change(tamper, request.envelope))
+
+    return alter
 
 
-class InScatter(Tamper):
-    """Alters the parts that it scatters: ``change(tamper, request, envelopes)`` edits the list in place."""
+def scatter(change: Callable[[Tamper, list[Envelope | None]], None]) -> Change:
+    """A change of the scattered parts: edits the list in place."""
 
-    def __init__(
-        self, change: Callable[[Tamper, Scatter, list[Envelope | None]], None], start: int = 1, times: int = 1
-    ) -> None:
-        super().__init__(start, times)
-        self.change = change
-
-    def alter(self, request: Any) -> Request | None:
-        """The altered parts, in a step in which it is a worker."""
-        if not isinstance(request, Scatter) or not request.envelopes:
+    def alter(tamper: Tamper, request: Scatter) -> Scatter | None:
+        if not request.envelopes:
             return None
         envelopes = list(request.envelopes)
-        self.change(self, request, envelopes)
+        change(tamper, envelopes)
         return replace(request, envelopes=tuple(envelopes))
 
-
-class InGather(Tamper):
-    """Alters the aggregate that it sends."""
-
-    def __init__(
-        self, change: Callable[[Tamper, Envelope], Envelope | None], start: int = 1, times: int = 1
-    ) -> None:
-        super().__init__(start, times)
-        self.change = change
-
-    def alter(self, request: Any) -> Request | None:
-        """The altered aggregate, in a step in which it is a worker."""
-        if not isinstance(request, Gather) or request.envelope is None:
-            return None
-        return replace(request, envelope=self.change(self, request.envelope))
+    return alter
 
 
 # -- Runs -----------------------------------------------------------------------------------------
@@ -386,4 +388,3 @@ def left(swarm: Swarm, index: int, fault: Fault, how: Departure = Departure.CONV
     """Whether the peer left for exactly this reason."""
     removal = swarm.removal(index)
     return removal is not None and removal.fault is fault and removal.how is how
-

@@ -3,9 +3,10 @@
     python tests/tools/requirements.py            write spec/requirements.md, exit 1 on a fault
     python tests/tools/requirements.py --check    write nothing; a matrix out of date is a fault too
 
-A requirement is a list item of a chapter that begins ``- **CLIP-3.**``. Code enforces it on the line with
-the comment ``# requirement: CLIP-3``. A test shows it with ``@pytest.mark.requirement("CLIP-3")``. The
-properties ``PROP-n`` follow from the whole, so they have tests but no line of code.
+A requirement is a list item of a chapter that begins ``- **CLIP-3.**``; a MUST elsewhere is a fault. Code enforces
+it on the line with the comment ``# requirement: CLIP-3``. A test shows it with
+``@pytest.mark.requirement("CLIP-3")``. The properties ``PROP-n`` follow from the whole, so they have tests but
+no line of code.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ PROPERTIES = "PROP"
 IDENTIFIER = re.compile(r"[A-Z][A-Z0-9]*-[1-9][0-9]*")
 STATEMENT = re.compile(rf"- \*\*({IDENTIFIER.pattern})\.\*\*\s*(.*)")
 ENFORCEMENT = re.compile(r"#\s*requirement:\s*(.*)")
+OBLIGATION = re.compile(r"(?<!\")\bMUST\b")
+"""The word in use; in quotation marks it is only mentioned."""
 FENCE = re.compile(r"\s*(```|~~~)")
 FIRST_WORDS = 12
 
@@ -117,6 +120,8 @@ def read_chapters(folder: Path, matrix: Matrix) -> None:
                 other = matrix.stated[requirement.id].chapter
                 matrix.unreadable.append(f"{requirement.id} is stated twice: in {other} and {path.name}")
             matrix.stated[requirement.id] = requirement
+        for line in stray_obligations(path.read_text()):
+            matrix.unreadable.append(f"{path.name}:{line} says MUST outside of a requirement")
 
 
 def statements(chapter: str, text: str) -> Iterator[Requirement]:
@@ -127,6 +132,17 @@ def statements(chapter: str, text: str) -> Iterator[Requirement]:
         match = STATEMENT.match(line)
         if match and not inside:
             yield Requirement(match[1], chapter, first_words(match[2], lines[number + 1 :]))
+
+
+def stray_obligations(text: str) -> Iterator[int]:
+    """Numbers of the lines that oblige somebody outside of a requirement's list item."""
+    inside = stated = False
+    for number, line in enumerate(text.splitlines(), 1):
+        inside ^= bool(FENCE.match(line))
+        if not line.startswith("  "):
+            stated = bool(STATEMENT.match(line))
+        if not inside and not stated and OBLIGATION.search(line):
+            yield number
 
 
 def first_words(start: str, following: list[str]) -> str:

@@ -105,7 +105,9 @@ class Recorded(Simulation):
     sent: list[Envelope] = field(default_factory=list)
     culprits: dict[PeerId, int] = field(default_factory=dict)
 
-    def deliver(self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int) -> Envelope | None:
+    def deliver(
+        self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int, announced: bytes | None = None
+    ) -> Envelope | None:
         due = self.culprits.get(sender) == slot.step and envelope is not None
         if due and slot.phase is Phase.SCATTER and self.culprits[sender] == WITHHOLDS and slot.part == PEERS - 1:
             return None
@@ -113,7 +115,7 @@ class Recorded(Simulation):
             envelope = seal(self.seats[sender].identity, envelope.run, slot, envelope.log_head, envelope.body[::-1])
         if due and envelope and slot.phase is Phase.COMMIT and self.culprits[sender] == GARBLES:
             envelope = seal(self.seats[sender].identity, envelope.run, slot, envelope.log_head, b"\x9f")
-        received = super().deliver(envelope, slot, sender, copies)
+        received = super().deliver(envelope, slot, sender, copies, announced)
         self.sent.extend([received] if received else [])
         return received
 

@@ -54,17 +54,13 @@ def sha256_tagged(tag: str, data: bytes) -> bytes:
 hashes32 = st.binary(min_size=32, max_size=32)
 steps = st.integers(0, 2**64 - 1)
 slots = st.builds(Slot, steps, steps, st.sampled_from(Phase), steps)
-headers = st.builds(
-    SignedHeader, hashes32, slots, hashes32, hashes32, hashes32, st.binary(min_size=64, max_size=64)
-)
+headers = st.builds(SignedHeader, hashes32, slots, hashes32, hashes32, hashes32, st.binary(min_size=64, max_size=64))
 ascending = st.lists(hashes32, unique=True, max_size=4).map(lambda peers: tuple(sorted(peers)))
 notices = st.builds(Notices, ascending, st.lists(headers, max_size=2).map(tuple))
 accusations = st.lists(st.builds(Accusation, hashes32, steps), unique=True, max_size=4).map(
     lambda made: tuple(sorted(made))
 )
-numbers = st.integers(0, 5).flatmap(
-    lambda parts: st.tuples(*[st.binary(min_size=8 * parts, max_size=8 * parts)] * 2)
-)
+numbers = st.integers(0, 5).flatmap(lambda parts: st.tuples(*[st.binary(min_size=8 * parts, max_size=8 * parts)] * 2))
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Commit, st.lists(hashes32, max_size=4).map(tuple), hashes32, hashes32, accusations, notices),
     st.builds(Aggregate, st.none() | hashes32, notices),
@@ -225,6 +221,21 @@ def test_a_message_with_a_false_signature_belongs_nowhere() -> None:
         signature = bytearray(envelope.signature)
         signature[byte] ^= 1
         assert not belongs(replace(envelope, signature=bytes(signature)), RUN, SLOT, ALICE.peer_id)
+
+
+@pytest.mark.requirement("MSG-4")
+def test_the_announced_body_needs_no_second_signature() -> None:
+    envelope = replace(seal(ALICE, RUN, SLOT, HEAD, b"body"), signature=bytes(64))
+    assert belongs(envelope, RUN, SLOT, ALICE.peer_id, body_hash(b"body"))
+    assert not belongs(envelope, RUN, SLOT, ALICE.peer_id, body_hash(b"other"))
+    assert not belongs(envelope, RUN, SLOT, BOB.peer_id, body_hash(b"body"))
+    assert not belongs(envelope, RUN, SLOT._replace(step=8), ALICE.peer_id, body_hash(b"body"))
+    signed = seal(ALICE, RUN, SLOT, HEAD, b"body")
+    assert belongs(signed, RUN, SLOT, ALICE.peer_id, body_hash(b"other"))  # which makes it evidence
+
+
+def test_a_known_body_hash_gives_the_same_signature() -> None:
+    assert seal(ALICE, RUN, SLOT, HEAD, b"body", body_hash(b"body")) == seal(ALICE, RUN, SLOT, HEAD, b"body")
 
 
 # -- Bodies -------------------------------------------------------------------------------------------

@@ -157,17 +157,12 @@ def exact_bound(census: Census, phi: Fraction, rho: Fraction) -> Fraction:
 @pytest.mark.parametrize(("peers", "tolerated", "rho"), [(6, 2, 2.0), (16, 7, 4.0), (9, 1, 0.125), (7, 0, 1.0)])
 def test_the_distance_ratio_exceeds_what_honest_parts_can_reach(peers: int, tolerated: int, rho: float) -> None:
     phi = 0.125
-    exact = max(
-        exact_bound(c, Fraction(phi), Fraction(rho))
-        for c in reachable(peers, tolerated, 2)
-    )
+    exact = max(exact_bound(c, Fraction(phi), Fraction(rho)) for c in reachable(peers, tolerated, 2))
     edge = max(distance_ratio_bound(c, phi, rho) for c in reachable(peers, tolerated, 2))
     assert abs(Fraction(edge) - exact) <= exact * Fraction(1, 2**50)
     settings: dict[str, Any] = {"peers": peers, "tolerated": tolerated, "residual_ratio": phi, "spread_ratio": rho}
     assert configuration(**settings, distance_ratio=math.nextafter(edge, math.inf)).distance_ratio > edge
-    refused(
-        "kappa > rho* + max((b + phi)/h, rho*(h + b + phi)/(h - b - phi))", **settings, distance_ratio=edge
-    )
+    refused("kappa > rho* + max((b + phi)/h, rho*(h + b + phi)/(h - b - phi))", **settings, distance_ratio=edge)
 
 
 @pytest.mark.requirement("MODEL-6")
@@ -185,9 +180,7 @@ def test_without_an_honest_surplus_no_distance_is_enough() -> None:
 @pytest.mark.requirement("MODEL-7")
 @pytest.mark.parametrize(("clip", "radius_max"), [(50.0, 50.0), (1.0, 1e5)])
 def test_float32_is_fine_enough_for_the_residual(clip: float, radius_max: float) -> None:
-    name = (
-        "n*2^-24*max(lambda + (b + phi)*tau_max/h, lambda*(h + b + phi)/(h - b - phi)) <= phi*tau_min/2"
-    )
+    name = "n*2^-24*max(lambda + (b + phi)*tau_max/h, lambda*(h + b + phi)/(h - b - phi)) <= phi*tau_min/2"
     phi = Fraction(0.1)
     sides = []
     for census in reachable(6, 2, 2):

@@ -13,8 +13,10 @@ import requirements
 
 CHAPTER = """# Chapter
 
+"MUST" is a word of RFC 2119.
+
 - **DEMO-1.** A peer MUST do the one thing that this sentence, which goes on for many more
-  words than the matrix shows, asks of it.
+  words than the matrix shows, asks of it. It MUST NOT rest.
 - **DEMO-2.** A peer MUST NOT do the other.
 - **PROP-1.** Nothing breaks.
 
@@ -112,6 +114,7 @@ def test_a_sound_repository_has_no_faults(repository: Path) -> None:
             "DEMO two",
             "reference/demo.py:10 names 'DEMO two', which is no requirement id",
         ),
+        ("spec/demo.md", "# Chapter", "Peers MUST hurry.", "demo.md:1 says MUST outside of a requirement"),
         ("spec/demo.md", "**DEMO-2.**", "**DEMO-1.**", "DEMO-1 is stated twice: in demo.md and demo.md"),
     ],
 )

@@ -218,6 +218,8 @@ class Simulation:
     def asked(self) -> Request:
         """What the honest peers ask for; all ask for the same."""
         requests = {(type(seat.request), place(seat.request)) for seat in self.live if not seat.byzantine}
+        if not requests:
+            raise ToleranceExceeded("no honest peer is left in the run")
         if len(requests) != 1:
             raise AgreementBroken("honest peers are in different phases")
         return next(seat.request for seat in self.live if not seat.byzantine and seat.request)
@@ -233,10 +235,12 @@ class Simulation:
                 self.broadcast(slot, roster)
             case Scatter(slot, workers):
                 self.scatter(slot, workers)
-            case Gather(slot, workers):
-                self.gather(slot, workers)
+            case Gather(slot, workers, _, announced):
+                self.gather(slot, workers, announced)
 
-    def deliver(self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int) -> Envelope | None:
+    def deliver(
+        self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int, announced: bytes | None = None
+    ) -> Envelope | None:
         """Send ``envelope`` over the wire: bytes out, bytes in, and nothing that does not belong."""
         if envelope is None:
             return None  # requirement: CHAN-4
@@ -247,13 +251,14 @@ class Simulation:
             received = Envelope.decode(data, limit)
         except ProtocolError:  # oversized or unreadable: as if it had not been sent
             return None
-        return received if belongs(received, self.genesis.run, slot, sender) else None  # requirement: CHAN-3
+        fits = belongs(received, self.genesis.run, slot, sender, announced)
+        return received if fits else None  # requirement: CHAN-3
 
     def broadcast(self, slot: Slot, roster: Roster) -> None:
         """The ideal agreed channel: one vector for everyone."""
         envelopes = {seat.id: shown(seat) for seat in self.live}
         vector = tuple(  # requirement: CHAN-2
-            self.deliver(envelopes[peer], slot, peer, len(roster) - 1) for peer in roster
+            self.deliver(envelopes.get(peer), slot, peer, len(roster) - 1) for peer in roster
         )
         for seat in self.live:
             seat.answer = vector  # requirement: CHAN-1
@@ -264,17 +269,19 @@ class Simulation:
         for seat in self.live:
             seat.answer = ()
         for part, recipient in enumerate(workers):
-            place = slot._replace(part=part)
-            self.seats[recipient].answer = tuple(
-                self.deliver(sent[sender][part], place, sender, 1) if sent[sender] else None for sender in workers
+            seat, here = self.seats[recipient], slot._replace(part=part)
+            announced = seat.request.announced if isinstance(seat.request, Scatter) else ()
+            seat.answer = tuple(
+                self.deliver(sent[sender][part], here, sender, 1, expected) if sent.get(sender) else None
+                for sender, expected in zip(workers, announced, strict=True)
             )
 
-    def gather(self, slot: Slot, workers: Roster) -> None:
+    def gather(self, slot: Slot, workers: Roster, announced: tuple[bytes, ...]) -> None:
         """Every worker's aggregate goes to everyone; its bytes stay available by hash."""
         envelopes = {seat.id: shown(seat) for seat in self.live}
         received = tuple(
-            self.deliver(envelopes[peer], slot._replace(part=part), peer, len(self.live) - 1)
-            for part, peer in enumerate(workers)
+            self.deliver(envelopes.get(peer), slot._replace(part=part), peer, len(self.live) - 1, expected)
+            for part, (peer, expected) in enumerate(zip(workers, announced, strict=True))
         )
         self.contents = {body_hash(entry.body): entry.body for entry in received if entry is not None}
         for seat in self.live:

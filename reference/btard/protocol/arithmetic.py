@@ -49,10 +49,13 @@ def norm(values: npt.ArrayLike) -> Float64:
     return np.sqrt(dot(values, values))
 
 
-def lower_median(values: npt.ArrayLike) -> float:
-    """The ``ceil(k/2)``-th smallest of ``k >= 1`` numbers: a median that is one of them. Source: ARITH-3."""
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    return float(ordered[(len(ordered) - 1) // 2])  # requirement: ARITH-3
+def lower_median(values: npt.ArrayLike) -> Float64:
+    """The ``ceil(k/2)``-th smallest of ``k >= 1`` numbers over the last axis: a median that is one of them.
+
+    Source: ARITH-3.
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=-1)
+    return np.asarray(ordered[..., (ordered.shape[-1] - 1) // 2])  # requirement: ARITH-3
 
 
 def admissible_gradient(raw: npt.ArrayLike, level: float) -> Float32:

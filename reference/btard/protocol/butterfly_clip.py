@@ -76,9 +76,7 @@ def carry(values: Float64, old_bounds: Bounds, new_bounds: Bounds) -> Float64:
     return carried
 
 
-def next_radii(
-    previous: Radii, bounds: Bounds, factor: float, radius_min: float, radius_max: float
-) -> Float64:
+def next_radii(previous: Radii, bounds: Bounds, factor: float, radius_min: float, radius_max: float) -> Float64:
     """τ of every part of an attempt, float64 ``[w]``: clamp(min(c·median, 1.5·τ_previous), τ_min, τ_max).
 
     ``previous``: the last applied attempt; ``bounds``: the parts of the new one; ``factor``: c, smaller
@@ -125,24 +123,20 @@ def centered_clip(vectors: Float32, radius: float, tolerance: float) -> Float32:
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or not (0 < radius < math.inf and tolerance >= 0):
-        raise ClipDomainError(
-            f"cannot clip {vectors.shape} at radius {radius:g} with tolerance {tolerance:g}"
-        )
+        raise ClipDomainError(f"cannot clip {vectors.shape} at radius {radius:g} with tolerance {tolerance:g}")
     if vectors.size == 0:
         return np.zeros(vectors.shape[1], dtype=np.float32)
-    center, left = _sampled_medoid(vectors), math.inf
-    # Each round starts from the result of the one before, so rounding errors shrink from round to round.
-    for attempt in _FAST_THEN_EXACT if vectors.shape[1] > _NARROW else _EXACT:
-        with np.errstate(all="ignore"):  # overflow and NaN fail the comparison with ε
+    with np.errstate(all="ignore"):  # overflow and NaN fail the comparisons with ε
+        center, left = _sampled_medoid(vectors), math.inf
+        # Each round starts from the result of the one before, so rounding errors shrink from round to round.
+        for attempt in _FAST_THEN_EXACT if vectors.shape[1] > _NARROW else _EXACT:
             center, bound = attempt(vectors, center, radius, tolerance)
             if bound <= tolerance:
                 return center
             left = residual(vectors, center, radius)
-        if left <= tolerance:  # requirement: CLIP-5
-            return center
-    raise ClipDiverged(
-        f"CenteredClip is left with a residual of {left:.3g} where {tolerance:.3g} is required"
-    )
+            if left <= tolerance:  # requirement: CLIP-5
+                return center
+    raise ClipDiverged(f"CenteredClip is left with a residual of {left:.3g} where {tolerance:.3g} is required")
 
 
 # The rest of centered_clip is this implementation's own way to the result, not part of the protocol.
@@ -168,7 +162,7 @@ _UNIT = 2.0**-24
 
 
 def _sampled_medoid(vectors: Float32) -> Float32:
-    """The row with the least sum of distances to the others, on a fixed sample of the coordinates."""
+    """The row (a view) with the least sum of distances to the others, on a fixed sample of the coordinates."""
     width = vectors.shape[1]
     if width <= _SAMPLE_RUNS * _SAMPLE_RUN:
         sample = vectors.astype(np.float64)
@@ -177,7 +171,7 @@ def _sampled_medoid(vectors: Float32) -> Float32:
         sample = np.concatenate([vectors[:, s : s + _SAMPLE_RUN] for s in starts], axis=1, dtype=np.float64)
     sample -= sample[0].copy()
     distances = _pairwise(np.dot(sample, sample.T))
-    return np.array(vectors[int(np.argmin(distances.sum(axis=1)))])
+    return np.asarray(vectors[int(np.argmin(distances.sum(axis=1)))])
 
 
 def _pairwise(gram: Float64) -> Float64:
@@ -186,38 +180,35 @@ def _pairwise(gram: Float64) -> Float64:
     return np.sqrt(np.maximum(squares[:, np.newaxis] + squares - 2 * gram, 0))
 
 
-def _fast_attempt(
-    vectors: Float32, center: Float32, radius: float, tolerance: float
-) -> tuple[Float32, float]:
-    """One round in float32: a new centre, and a proven upper bound on its canonical residual."""
+def _fast_attempt(vectors: Float32, center: Float32, radius: float, tolerance: float) -> tuple[Float32, float]:
+    """One round in float32: a new centre, and a proven upper bound on its canonical residual.
+
+    The bound supposes that float32 sums and products round as IEEE-754 says, in any order.
+    """
     gram = _gram(vectors, center, np.float32)
     if not np.isfinite(gram).all():
-        return center, math.inf
+        return center.copy(), math.inf
     weights = _weights(gram, radius, tolerance).astype(np.float32)
     moved, move = _move_fast(vectors, center, weights)
     if not math.isfinite(move.size):
-        return center, math.inf
+        return center.copy(), math.inf
     return moved, _residual_bound(move, radius)
 
 
-def _exact_attempt(
-    vectors: Float32, center: Float32, radius: float, tolerance: float
-) -> tuple[Float32, float]:
+def _exact_attempt(vectors: Float32, center: Float32, radius: float, tolerance: float) -> tuple[Float32, float]:
     """One round in float64: a new centre, whose residual the caller has to compute."""
     weights = _weights(_gram(vectors, center, np.float64), radius, tolerance)
     moved = np.empty_like(center)
     for block, shifted in _centred_blocks(vectors, center, np.float64):
         moved[block] = center[block] + np.dot(weights, shifted)
-    return (moved if np.isfinite(moved).all() else center), math.inf
+    return (moved if np.isfinite(moved).all() else center.copy()), math.inf
 
 
 _EXACT = (_exact_attempt,) * 8
 _FAST_THEN_EXACT = (_fast_attempt, _fast_attempt, *_EXACT)
 
 
-def _centred_blocks(
-    vectors: Float32, center: Float32, precision: _Precision
-) -> Iterator[tuple[slice, _Array]]:
+def _centred_blocks(vectors: Float32, center: Float32, precision: _Precision) -> Iterator[tuple[slice, _Array]]:
     """Walk over the columns: a slice, and the rows there minus the centre in ``precision``.
 
     The second item's memory is used again for the next block. It is contiguous, so that the product with
@@ -262,7 +253,7 @@ def _move_fast(vectors: Float32, center: Float32, weights: Float32) -> tuple[Flo
     The correction removes the rounding errors of the first sum, whose terms can be as long as c is off.
     """
     count, quarter = len(vectors), -(-len(vectors) // 4)
-    moved, squares, correction, size = np.empty_like(center), np.zeros(count), 0.0, 0.0
+    moved, squares, correction = np.empty_like(center), np.zeros(count), 0.0
     for block, shifted in _centred_blocks(vectors, center, np.float32):
         piece = moved[block]
         np.dot(weights, shifted, out=piece)
@@ -274,8 +265,7 @@ def _move_fast(vectors: Float32, center: Float32, weights: Float32) -> tuple[Flo
             step += np.dot(weights[row : row + quarter], shifted[row : row + quarter])
         piece += step
         correction += float(_squares(step))
-        size += float(_squares(piece))
-    return moved, _Move(weights, squares, correction, size, vectors.shape[1])
+    return moved, _Move(weights, squares, correction, float(_squares(moved)), len(moved))
 
 
 def _squares(rows: Float32) -> Float64:

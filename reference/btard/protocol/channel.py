@@ -43,6 +43,8 @@ class Scatter:
     slot: Slot
     workers: Roster
     envelopes: tuple[Envelope | None, ...]
+    announced: tuple[bytes, ...]
+    """The body hash that each worker announced for the part that I aggregate; () without a duty."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Gather:
     slot: Slot
     workers: Roster
     envelope: Envelope | None
+    announced: tuple[bytes, ...]
+    """The body hash that each worker announced for its aggregate."""
 
 
 @dataclass(frozen=True)

@@ -159,19 +159,25 @@ def message_digest(run: bytes, slot: Slot, sender: PeerId, log_head: bytes, hash
     return tagged_hash("btard/message", hashed_body, header)  # requirement: MSG-1
 
 
-def seal(identity: Identity, run: bytes, slot: Slot, log_head: bytes, body: bytes) -> Envelope:
-    """Sign ``body`` for ``slot``."""
-    digest = message_digest(run, slot, identity.peer_id, log_head, body_hash(body))
+def seal(
+    identity: Identity, run: bytes, slot: Slot, log_head: bytes, body: bytes, hashed_body: bytes | None = None
+) -> Envelope:
+    """Sign ``body`` for ``slot``; ``hashed_body`` saves hashing a body whose hash is known."""
+    hashed = body_hash(body) if hashed_body is None else hashed_body
+    digest = message_digest(run, slot, identity.peer_id, log_head, hashed)
     return Envelope(run, slot, identity.peer_id, log_head, body, identity.sign(digest))
 
 
-def belongs(envelope: Envelope, run: bytes, slot: Slot, sender: PeerId) -> bool:
+def belongs(envelope: Envelope, run: bytes, slot: Slot, sender: PeerId, announced: bytes | None = None) -> bool:
     """Whether a channel may deliver ``envelope`` as ``sender``'s message for ``slot``; else it is ignored.
 
-    A message of another run, slot or signer changes nothing and blames nobody. Source: MSG-4.
+    A message of another run, slot or signer changes nothing and blames nobody. A part whose body hash
+    is the ``announced`` one needs no signature check: the announcement was signed. Source: MSG-4.
     """
-    in_place = envelope.run == run and envelope.slot == slot and envelope.sender == sender
-    return in_place and envelope.signed_header.authentic  # requirement: MSG-4
+    if envelope.run != run or envelope.slot != slot or envelope.sender != sender:
+        return False
+    header = envelope.signed_header
+    return header.body_hash == announced or header.authentic  # requirement: MSG-4
 
 
 # -- Bodies of agreed messages ----------------------------------------------------------------

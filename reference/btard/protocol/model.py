@@ -17,6 +17,10 @@ PROTOCOL_VERSION = 1
 MAX_PEERS = 1024
 MAX_DIMENSION = 1 << 32
 MAX_STEPS = 1 << 32
+RESIDUAL_RATIO = 0.1
+"""The usual φ: small enough to cost little accuracy, large enough for float32 aggregates (MODEL-7)."""
+SPREAD_RATIO = 4.0
+"""The usual ρ*: honest parts scatter within a few radii, since τ follows the median of their norms."""
 
 
 class ProtocolError(Exception):
@@ -79,6 +83,26 @@ def default_distance_ratio(peers: int, tolerated: int, most: int, residual_ratio
     return 1.01 * bound
 
 
+def rounding_reach(census: Census, gradient_clip: float, radius_max: float, residual_ratio: float) -> float:
+    """How far rounding an aggregate to float32 can move its residual: n·2⁻²⁴ times the aggregate's greatest norm.
+
+    That norm is max(λ + (b + φ)τ_max/h, λ(h + b + φ)/(h − b − φ)); source: chapter ``butterfly_clip``.
+    """
+    honest, lying = census.honest_workers, census.tolerated + residual_ratio
+    if lying >= honest:
+        return math.inf
+    greatest = max(gradient_clip + lying * radius_max / honest, gradient_clip * (honest + lying) / (honest - lying))
+    return census.peers * 2.0**-24 * greatest
+
+
+def least_radius(
+    peers: int, tolerated: int, most: int, gradient_clip: float, radius_max: float, residual_ratio: float
+) -> float:
+    """The least τ_min that MODEL-7 admits."""
+    censuses = reachable(peers, tolerated, most)
+    return max(rounding_reach(c, gradient_clip, radius_max, residual_ratio) for c in censuses) * 2 / residual_ratio
+
+
 @dataclass(frozen=True)
 class Configuration:
     """Everything that the peers of a run agree on before it starts; part of the genesis record.
@@ -104,9 +128,9 @@ class Configuration:
     """τ_max, the greatest clipping radius of a part."""
     validators: int = 4
     """m_max, the most validators in a step."""
-    residual_ratio: float = 0.1
+    residual_ratio: float = RESIDUAL_RATIO
     """φ = ε/τ, the residual that an aggregate may have."""
-    spread_ratio: float = 4.0
+    spread_ratio: float = SPREAD_RATIO
     """ρ*, the assumed bound on R/τ, the spread of honest parts."""
     distance_ratio: float = 0.0
     """κ = Δ_max/τ; 0 stands for :func:`default_distance_ratio`."""
@@ -186,8 +210,7 @@ def check_ratios(config: Configuration, census: Census) -> None:
         "kappa > rho* + max((b + phi)/h, rho*(h + b + phi)/(h - b - phi))",
         f"kappa = {kappa:g}, right side = {bound:g} {where}",
     )
-    reach = max(clip + (b + phi) * config.radius_max / h, clip * (h + b + phi) / (h - b - phi))
-    rounding = census.peers * 2.0**-24 * reach
+    rounding = rounding_reach(census, clip, config.radius_max, phi)
     require(  # requirement: MODEL-7
         rounding <= phi * config.radius_min / 2,
         "n*2^-24*max(lambda + (b + phi)*tau_max/h, lambda*(h + b + phi)/(h - b - phi)) <= phi*tau_min/2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache, reduce
 
@@ -12,7 +13,7 @@ from btard.protocol.encoding import expand, tagged_hash
 from btard.protocol.messages import HASH_BYTES, OPENING_BYTES
 from btard.protocol.model import PeerId, Roster
 
-DIRECTION_DEVIATION = ((2**32 - 1) / 12) ** 0.5
+DIRECTION_DEVIATION = math.sqrt((2**32 - 1) / 12)
 """σ_z, the standard deviation of one entry of a direction: uniform on the int16 range."""
 
 

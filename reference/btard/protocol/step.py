@@ -245,9 +245,9 @@ class Peer:
         """The peer id, None for an observer."""
         return self.identity.peer_id if self.identity else None
 
-    def seal(self, state: State, slot: Slot, body: bytes) -> Envelope | None:
+    def seal(self, state: State, slot: Slot, body: bytes, hashed_body: bytes | None = None) -> Envelope | None:
         """My signed message, None as an observer."""
-        return seal(self.identity, state.run, slot, state.head, body) if self.identity else None
+        return seal(self.identity, state.run, slot, state.head, body, hashed_body) if self.identity else None
 
 
 # -- The run ----------------------------------------------------------------------------------
@@ -676,23 +676,26 @@ def scatter(
     not aggregate), what to complain about, and whose content was impossible. Source: STEP-5."""
     part = attempt.part_of(peer.id)
     if part is None or gradient is None:
-        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, ())
+        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), ())
         return None, Notices(), ()
+    mine = attempt.part_hashes[part]
     envelopes = tuple(
-        None if to == part else peer.seal(state, attempt.slot(Phase.SCATTER, to), float32_bytes(gradient[bound]))
+        None
+        if to == part
+        else peer.seal(state, attempt.slot(Phase.SCATTER, to), float32_bytes(gradient[bound]), mine[to])
         for to, bound in enumerate(attempt.bounds)
     )
-    received: Sequence[Envelope | None] = yield Scatter(attempt.slot(Phase.SCATTER, part), attempt.workers, envelopes)
-    inputs = np.zeros((len(attempt.workers), len(gradient[attempt.bounds[part]])), dtype=np.float32)
-    inputs[part] = gradient[attempt.bounds[part]]
-    announced = [hashes[part] for hashes in attempt.part_hashes]
+    announced = tuple(hashes[part] for hashes in attempt.part_hashes)
+    slot = attempt.slot(Phase.SCATTER, part)
+    received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced)
     contents, notices = matching(peer, attempt, received, announced)
-    impossible = []
-    for sender, content in contents.items():
-        row = verification.possible_part(content, inputs.shape[1], state.config.gradient_clip)
-        inputs[attempt.workers.index(sender)] = 0.0 if row is None else row
-        impossible.extend([sender] if row is None else [])
-    return inputs, notices, tuple(impossible)
+    contents[attempt.workers[part]] = float32_bytes(gradient[attempt.bounds[part]])
+    bound = attempt.bounds[part]
+    inputs, possible = verification.possible_parts(
+        [contents.get(worker, b"") for worker in attempt.workers], bound.stop - bound.start, state.config.gradient_clip
+    )
+    impossible = tuple(worker for worker, fits in zip(attempt.workers, possible, strict=True) if not fits)
+    return inputs, notices, impossible
 
 
 def matching(
@@ -760,7 +763,7 @@ def gather(
     part = attempt.part_of(peer.id)
     slot = attempt.slot(Phase.GATHER, part or 0)
     envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
-    received: Sequence[Envelope | None] = yield Gather(slot, attempt.workers, envelope)
+    received: Sequence[Envelope | None] = yield Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes)
     if peer.id is None:
         return (yield from fetch_aggregate(state, attempt)), Notices(), ()
     contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)
@@ -899,7 +902,7 @@ class ReportRules(Rules):
 
 def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, impossible: tuple[PeerId, ...]) -> State:
     """The canonical update, the radii for the next step, and the transcript for the audits to come. Source: STEP-8."""
-    medians = np.array([lower_median(norms) for norms in transcript.reports[:, 1, :].T])
+    medians = lower_median(transcript.reports[:, 1, :].T)
     replica = state.replica
     if replica is not None and transcript.aggregate is not None:
         optimizer = from_description(state.config.optimizer)

@@ -52,7 +52,7 @@ def measured_defaults(task: Differentiable, optimizer: Optimizer) -> TaskDefault
             f"the first gradients of task '{task.name}' are zero or not finite: give its defaults yourself"
         )
     clip = two_digits(CLIP_FACTOR * float(norms.max()))
-    typical = lower_median(norms)
+    typical = float(lower_median(norms))
     return TaskDefaults(
         optimizer=optimizer,
         gradient_clip=clip,

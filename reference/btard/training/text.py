@@ -26,6 +26,9 @@ DEFAULTS = TaskDefaults(
     radius_min=0.0066,
     radius_max=2.0,
 )
+"""Measured with 16 workers of which 7 flip signs or labels for 40 steps: honest norms stay below 4, single batches
+apart, and the spread of a part between 0.003 and 1.3. λ is five times the former; τ_min as small as float32 then
+allows at n = 16, b = 7."""
 
 
 class Block(nn.Module):
@@ -129,7 +132,7 @@ def windows(text: bytes, context: int, device: torch.device) -> Examples:
 def text(
     device: str = "cpu",
     path: str | None = None,
-    batch_size: int = 16,
+    batch_size: int = 24,
     width: int = 96,
     depth: int = 2,
     context: int = 64,

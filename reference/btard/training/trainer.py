@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from btard import plugins
 from btard.network.coalition import Seating, World
 from btard.network.simulator import Observed, Simulation
 from btard.protocol.arithmetic import Float32
@@ -21,11 +20,12 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.model import Configuration, PeerId, ProtocolError
+from btard.protocol.model import RESIDUAL_RATIO, Configuration, PeerId, ProtocolError, least_radius
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
 from btard.protocol.update import apply, describe, from_description, state_hash
 from btard.training.curves import draw_curves
+from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
@@ -100,13 +100,13 @@ def check(holds: bool, sentence: str) -> None:
 
 
 def find_attacks(names: str) -> list[AttackFactory]:
-    """The attacks of a comma-separated list; raises :class:`btard.plugins.UnknownName` for an unknown one."""
-    return [plugins.find(ATTACKS, "attack", name.strip()) for name in names.split(",")]
+    """The attacks of a comma-separated list; raises :class:`UnknownName` for an unknown one."""
+    return [find_by_name(ATTACKS, "attack", name.strip()) for name in names.split(",")]
 
 
 def attack_names() -> list[tuple[str, str]]:
     """Every installed attack's name with its one-line summary."""
-    return [(name, getattr(point.load(), "summary", "")) for name, point in plugins.known(ATTACKS).items()]
+    return [(name, getattr(point.load(), "summary", "")) for name, point in known_names(ATTACKS).items()]
 
 
 def identities(settings: Settings) -> list[Identity]:
@@ -127,13 +127,23 @@ def configure(settings: Settings, task: Task) -> Configuration:
         "validators": settings.validators,
         "gradient_clip": task.defaults.gradient_clip,
         "radius_initial": task.defaults.radius_initial,
-        "radius_min": task.defaults.radius_min,
+        "radius_min": radius_floor(settings, task),
         "radius_max": task.defaults.radius_max,
         "profile": settings.profile,
         "task": task.description,
         "optimizer": describe(task.defaults.optimizer.over(settings.steps)),
     }
     return Configuration(**{**chosen, **settings.overrides})
+
+
+def radius_floor(settings: Settings, task: Task) -> float:
+    """τ_min: the task's, or 1 % above the least that MODEL-7 admits for this n and b, if that is more."""
+    chosen = task.defaults
+    least = least_radius(
+        settings.peers, settings.tolerated, settings.validators,
+        chosen.gradient_clip, chosen.radius_max, RESIDUAL_RATIO,
+    )  # fmt: skip
+    return min(max(chosen.radius_min, 1.01 * least), chosen.radius_max)
 
 
 CONFIGURABLE = {f.name: f.type for f in fields(Configuration) if f.name not in ("profile", "task", "optimizer")}

@@ -1,0 +1,286 @@
+"""Whatever Byzantine peers do: honest peers agree, are not framed, keep their majority, and the run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from btard.conformance.audit import audit
+from btard.network.coalition import Seating
+from btard.protocol.bans import Departure, Fault
+from btard.protocol.messages import Phase
+from btard.protocol.model import ProtocolError, ToleranceExceeded
+from btard.protocol.step import Conduct
+from btard_adversary.attacks.aggregation import CoveredAggregate, ShiftedAggregate
+from btard_adversary.attacks.base import Attack
+from btard_adversary.attacks.gradients import (
+    ALittleIsEnough,
+    ConstantDirection,
+    DelayedGradient,
+    InnerProductManipulation,
+    LabelFlip,
+    RandomNoise,
+    SignFlip,
+)
+from btard_adversary.attacks.protocol import FalseAccuser
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from swarms import Behaviour, Swarm, Tamper, left, played, say, sign, swarm
+from tampering import AUDITED, CASES, Case, OnceConduct
+
+ATTACKS: list[type[Attack]] = [
+    SignFlip,
+    RandomNoise,
+    ConstantDirection,
+    LabelFlip,
+    DelayedGradient,
+    InnerProductManipulation,
+    ALittleIsEnough,
+    ShiftedAggregate,
+    CoveredAggregate,
+    FalseAccuser,
+]
+
+
+def check_everything(run: Swarm) -> None:
+    """Safety of a finished run, and an auditor who comes to the same conclusions with and without the task."""
+    run.check_safety()
+    assert run.state.step == run.config.steps + 2
+    assert all(seat.state.records == run.state.records for seat in run.remaining)
+    plain, full = audit(run.log), audit(run.log, run.recomputation())
+    assert plain.removals == full.removals == run.removals
+    assert plain.head == full.head == run.state.head
+    assert run.state.replica is not None
+    assert full.state_hash == run.state.replica.state_hash
+
+
+def acted_in(behaviour: Behaviour, run: Swarm, index: int) -> int | None:
+    """The step in which a peer misbehaved, None if it found no occasion."""
+    if isinstance(behaviour, Tamper):
+        return behaviour.step if behaviour.acted else None
+    conduct = run.simulation.conducts[run.roster[index]]
+    return conduct.step if isinstance(conduct, OnceConduct) else None
+
+
+# -- One misdeed at a time ----------------------------------------------------------------------------
+
+
+def first_occasion(case: Case) -> tuple[Swarm, int]:
+    """A finished run in which peer 0 found an occasion for ``case``, and the step. A validator is not always drawn."""
+    for seed in range(3, 30):
+        behaviour = case.make(1)
+        run = played({0: behaviour}, seed=seed, peers=6, tolerated=2, steps=5)
+        step = acted_in(behaviour, run, 0)
+        if step is not None:
+            return run, step
+    raise LookupError(f"no occasion for {case}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_misdeed_has_its_verdict_and_the_run_goes_on(case: Case) -> None:
+    run, step = first_occasion(case)
+    assert left(run, 0, case.fault, case.how)
+    removal = run.removal(0)
+    assert removal is not None
+    assert (removal.slot.step, removal.slot.attempt, removal.slot.phase) == (step + case.later, 0, case.phase)
+    assert len(run.removals) == 1 + case.victim
+    assert run.state.retries == 1
+    assert run.state.tolerated == 1
+    check_everything(run)
+
+
+def test_without_byzantine_peers_nothing_happens() -> None:
+    run = played(seed=3)
+    assert (run.removals, run.state.retries, run.state.tolerated) == ((), 0, 2)
+    assert not any(record.verdicts for record in run.log_records)
+    assert None not in (entry for record in run.log_records for entry in record.entries)
+    check_everything(run)
+
+
+def test_the_least_lie_about_a_gradient_is_found_by_audit_and_by_nothing_else() -> None:
+    caught = 0
+    for seed in range(12):
+        run = played({1: AUDITED.make(1)}, seed=seed, steps=2)
+        check_everything(run)
+        removal = run.removal(1)
+        if removal is None:
+            continue
+        caught += 1
+        assert (removal.fault, removal.how) == (Fault.WRONG_HASH, Departure.CONVICTED)
+        assert (removal.slot.step, removal.slot.phase) == (3, Phase.COMMIT)  # the second closing step
+    assert 0 < caught < 12  # with probability 1/5 to 1/4 each; both sides occur
+
+
+# -- Mixtures -------------------------------------------------------------------------------------------
+
+
+@st.composite
+def swarms(draw: st.DrawFn) -> tuple[dict[str, Any], Callable[[], dict[int, Behaviour]]]:
+    """Sizes, seed, and up to b Byzantine peers with some behaviour each. The behaviours are made anew for each run."""
+    tolerated = draw(st.integers(0, 3))
+    peers = draw(st.integers(2 * tolerated + 2, 2 * tolerated + 4).filter(lambda n: n >= 3))
+    byzantine = draw(st.lists(st.integers(0, peers - 1), unique=True, max_size=tolerated))
+    chosen: dict[int, tuple[Case | type[Attack], int]] = {
+        index: (draw(st.sampled_from([*CASES, AUDITED]) | st.sampled_from(ATTACKS)), draw(st.integers(0, 4)))
+        for index in byzantine
+    }
+    changes: dict[str, Any] = {
+        "peers": peers,
+        "tolerated": tolerated,
+        "validators": draw(st.integers(1, 3)),
+        "dimension": draw(st.integers(peers, 90)),
+        "steps": draw(st.integers(1, 6)),
+        "seed": draw(st.integers(0, 2**32)),
+    }
+
+    def behaviours() -> dict[int, Behaviour]:
+        return {index: behave(kind, start) for index, (kind, start) in chosen.items()}
+
+    return changes, behaviours
+
+
+def behave(kind: Case | type[Attack], start: int) -> Behaviour:
+    """A behaviour from ``start`` on."""
+    if isinstance(kind, Case):
+        return kind.make(start)
+
+    def seated(seating: Seating) -> Conduct:
+        return kind(Seating(seating.peer, seating.world, seating.task, start=start, seed=seating.seed))
+
+    return seated
+
+
+@settings(max_examples=40)
+@given(swarms())
+def test_any_mixture_of_attacks_leaves_honest_peers_in_agreement_and_unframed(
+    drawn: tuple[dict[str, Any], Callable[[], dict[int, Behaviour]]],
+) -> None:
+    changes, behaviours = drawn
+    run = played(behaviours(), **changes)  # agreement is checked after every step
+    check_everything(run)
+
+
+@settings(max_examples=8)
+@given(swarms())
+def test_the_same_seed_gives_the_same_logs_and_parameters(
+    drawn: tuple[dict[str, Any], Callable[[], dict[int, Behaviour]]],
+) -> None:
+    changes, behaviours = drawn
+    first, second = played(behaviours(), **changes), played(behaviours(), **changes)
+    assert first.log == second.log
+    assert [agreed.state.head for agreed in first.observed] == [agreed.state.head for agreed in second.observed]
+    assert first.state.replica is not None and second.state.replica is not None
+    assert first.state.replica.parameters.tobytes() == second.state.replica.parameters.tobytes()
+    assert [agreed.bytes_sent for agreed in first.observed] == [agreed.bytes_sent for agreed in second.observed]
+
+
+def test_another_seed_gives_another_log() -> None:
+    assert played(seed=1, steps=2).log != played(seed=2, steps=2).log
+
+
+# -- Two at once ----------------------------------------------------------------------------------------
+
+
+def by_name(name: str, start: int = 1) -> Behaviour:
+    """The case of that name."""
+    return next(case for case in CASES if case.name == name).make(start)
+
+
+def test_two_misdeeds_in_one_phase_void_one_attempt_only() -> None:
+    run = played({0: by_name("silent in COMMIT"), 1: by_name("wrong state hash")})
+    assert run.faults == [(0, Fault.SILENT), (1, Fault.DIVERGED)]
+    assert (run.state.retries, run.state.tolerated) == (1, 0)
+    check_everything(run)
+
+
+def test_every_phase_of_one_step_can_be_voided_in_turn() -> None:
+    names = ["silent in COMMIT", "silent in AGGREGATE", "silent in REVEAL", "silent in REPORT"]
+    run = played({index: by_name(name) for index, name in enumerate(names)}, peers=10, tolerated=4)
+    assert run.faults == [(index, Fault.SILENT) for index in range(4)]
+    slots = [removal.slot for removal in run.removals]
+    assert [(slot.step, slot.attempt, slot.phase.name) for slot in slots] == [
+        (1, 0, "COMMIT"),
+        (1, 1, "AGGREGATE"),
+        (1, 2, "REVEAL"),
+        (1, 3, "REPORT"),
+    ]
+    assert run.state.retries == 4
+    check_everything(run)
+
+
+@pytest.mark.parametrize("byzantine", [0, 5])
+def test_a_liar_about_a_part_takes_one_honest_peer_with_it_and_no_more(byzantine: int) -> None:
+    """Also when the eliminated honest peer has the lowest id, and so speaks first in everything."""
+    run = played({byzantine: by_name("a lie about a part that was sent")})
+    victim = 1 if byzantine == 0 else 0
+    assert sorted(run.faults) == sorted([(byzantine, Fault.WITHHELD), (victim, Fault.WITHHELD)])
+    first, second = run.removals
+    assert (first.partner, second.partner) == (second.peer, first.peer)
+    assert (len(run.state.roster), run.state.tolerated) == (4, 1)
+    check_everything(run)
+
+
+# -- Beyond the bound -----------------------------------------------------------------------------------
+
+
+def outcome(behaviours: dict[int, Behaviour], **changes: Any) -> ProtocolError | Swarm:
+    """The finished run, or the named error that stopped it. Any other exception fails the test."""
+    run = swarm(behaviours, **changes)
+    try:
+        return run.run()
+    except ProtocolError as error:
+        return error
+
+
+def silent(start: int) -> Behaviour:
+    """A peer that is silent in a Commit."""
+    return by_name("silent in COMMIT", start)
+
+
+def test_one_silent_peer_more_than_tolerated_stops_the_run_by_name() -> None:
+    within = outcome({0: silent(1), 1: silent(2)}, peers=6, tolerated=2)
+    assert isinstance(within, Swarm)
+    beyond = outcome({0: silent(1), 1: silent(2), 2: silent(3)}, peers=6, tolerated=2)
+    assert isinstance(beyond, ToleranceExceeded)
+    assert "1 more peers left than the 0 still tolerated" in str(beyond)
+
+
+def test_without_a_majority_for_a_state_the_run_stops_by_name() -> None:
+    def diverging(index: int) -> Behaviour:
+        return Tamper(
+            {
+                Phase.COMMIT: say(
+                    lambda tamper, commit: type(commit)(
+                        commit.part_hashes, commit.commitment, bytes([index]) * 32, commit.accusations
+                    )
+                )
+            }
+        )
+
+    within = outcome({index: diverging(index) for index in range(2)}, peers=6, tolerated=2)
+    assert isinstance(within, Swarm)
+    assert [fault for _, fault in within.faults] == [Fault.DIVERGED] * 2
+    beyond = outcome({index: diverging(index) for index in range(3)}, peers=6, tolerated=2)
+    assert isinstance(beyond, ToleranceExceeded)
+    assert "no strict majority of the roster announced the same state hash" in str(beyond)
+
+
+def test_without_a_majority_for_the_final_head_the_run_stops_by_name() -> None:
+    def closing() -> Behaviour:
+        return Tamper({Phase.CLOSING: sign(lambda tamper, envelope: None)})
+
+    within = outcome({0: closing(), 1: closing()}, peers=6, tolerated=2)
+    assert isinstance(within, Swarm)
+    assert not within.removals
+    beyond = outcome({0: closing(), 1: closing(), 2: closing()}, peers=6, tolerated=2)
+    assert isinstance(beyond, ToleranceExceeded)
+    assert "final log head" in str(beyond)
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32), st.lists(st.sampled_from(CASES), min_size=3, max_size=5))
+def test_beyond_the_bound_a_run_ends_well_or_stops_by_name(seed: int, cases: list[Case]) -> None:
+    behaviours = {index: case.make(index % 3) for index, case in enumerate(cases)}
+    result = outcome(behaviours, seed=seed, peers=6, tolerated=2, steps=3)
+    assert isinstance(result, (Swarm, ToleranceExceeded))
