@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-
 from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import expand
 from btard.protocol.update import Schedule, Sgd

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import pytest
-
 from btard.training.registry import find_task
 from btard.training.task import Task
 from btard.training.trainer import Settings, train

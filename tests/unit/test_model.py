@@ -110,7 +110,7 @@ REALS = [
 @pytest.mark.parametrize("name", REALS)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, -1.0])
 def test_no_constant_is_negative_infinite_or_no_number(name: str, value: float) -> None:
-    refused(f"0 <= {name} < infinity", **{name: value})
+    refused(f"0 <= {name} <= 2^100", **{name: value})
 
 
 @pytest.mark.requirement("MODEL-4")
@@ -119,11 +119,12 @@ def test_constants_keep_their_ranges() -> None:
     refused("0 < phi < 1", residual_ratio=0.0)
     refused("0 < phi < 1", residual_ratio=1.0)
     assert configuration(residual_ratio=below_one, peers=8, validators=1).residual_ratio == below_one
-    refused("lambda > 0", gradient_clip=0.0)
+    refused("lambda >= 2^-100", gradient_clip=0.0)
+    refused("lambda >= 2^-100", gradient_clip=2.0**-101)
     refused("rho* > 0", spread_ratio=0.0)
     refused("c > 0", radius_factor=0.0)
-    refused("0 < tau_min <= tau_max", radius_min=0.0)
-    refused("0 < tau_min <= tau_max", radius_min=math.nextafter(50.0, 99.0), radius_max=50.0)
+    refused("2^-100 <= tau_min <= tau_max", radius_min=0.0)
+    refused("2^-100 <= tau_min <= tau_max", radius_min=math.nextafter(50.0, 99.0), radius_max=50.0)
     assert configuration(radius_min=50.0, radius_max=50.0).radius_min == 50.0
     refused("0 < tau_0 <= tau_max", radius_initial=0.0)
     refused("0 < tau_0 <= tau_max", radius_initial=math.nextafter(50.0, 99.0), radius_max=50.0)
@@ -132,19 +133,20 @@ def test_constants_keep_their_ranges() -> None:
 
 @pytest.mark.requirement("MODEL-5")
 def test_colluders_cannot_pump_up_the_radius() -> None:
-    # n = 8, b = 2, m = 2: h/b = 4/2 is the least of all reachable ratios
-    assert min(c.honest_workers / c.tolerated for c in reachable(8, 2, 2) if c.tolerated) == 2.0
-    assert configuration(peers=8, radius_factor=math.nextafter(2.0, 0.0)).radius_factor < 2.0
-    refused("c < h/b", peers=8, radius_factor=2.0)
+    # n = 8, b = 2, m = 2: h/(b + φ) = 4/2.125 is the least of all reachable ratios
+    edge = min(c.honest_workers / (c.tolerated + 0.125) for c in reachable(8, 2, 2))
+    assert edge == 4 / 2.125
+    below, above = edge * (1 - 1e-12), edge * (1 + 1e-12)
+    assert configuration(peers=8, residual_ratio=0.125, radius_factor=below).radius_factor == below
+    refused("c < h/(b + phi)", peers=8, residual_ratio=0.125, radius_factor=above)
 
 
 @pytest.mark.requirement("MODEL-5")
 def test_the_edge_holds_for_every_reachable_census_and_not_only_for_the_first() -> None:
-    # n = 9, b = 2 begins with h/b = 6/2 (m = 1); a pair gone leaves n = 7, b = 1: h/b = 5/1.
-    # n = 9, b = 2, m = 4 begins with h/b = 3/2.
-    configuration(peers=9, validators=1, radius_factor=2.9)
-    refused("c < h/b", peers=9, validators=1, radius_factor=3.0)
-    refused("c < h/b", peers=9, validators=4, radius_factor=1.5)
+    # n = 9, b = 2, φ = 0.1 begins with h/(b + φ) = 6/2.1 (m = 1), but with 3/2.1 for m = 4
+    configuration(peers=9, validators=1, radius_factor=2.8)
+    refused("c < h/(b + phi)", peers=9, validators=1, radius_factor=2.9)
+    refused("c < h/(b + phi)", peers=9, validators=4, radius_factor=1.5)
 
 
 def exact_bound(census: Census, phi: Fraction, rho: Fraction) -> Fraction:

@@ -29,6 +29,7 @@ from btard.protocol.messages import (
 from btard.protocol.model import (
     COUNT_FIELDS,
     MAX_PEERS,
+    PROFILES,
     REAL_FIELDS,
     Configuration,
     ConfigurationError,
@@ -36,7 +37,10 @@ from btard.protocol.model import (
     ProtocolError,
     Roster,
 )
+from btard.protocol.update import from_description
 
+MAX_VERDICTS = 4 * MAX_PEERS
+"""Most verdicts in one record: workers of two steps, their aggregators, and aggregates that failed with them."""
 MAX_RECORD = (MAX_PEERS + 1) * (MAX_AGREED_BODY + 1024)
 """Upper bound on the bytes of one record."""
 
@@ -95,11 +99,15 @@ class Genesis:
         return genesis
 
     def check(self) -> None:
-        """Refuse a roster that does not fit the configuration, or holds a bad key (LOG-2)."""
+        """Refuse a roster that does not fit the configuration or holds a bad key, and a profile or an
+        optimizer that does not exist (LOG-2)."""
         if len(self.roster) != self.configuration.peers or tuple(sorted(self.roster)) != self.roster:
             raise ConfigurationError("the roster is not the sorted list of n peers")
         for peer in self.roster:
             check_public_key(peer)  # requirement: LOG-2
+        if self.configuration.profile not in PROFILES:
+            raise ConfigurationError(f"there is no profile '{self.configuration.profile}'")
+        from_description(self.configuration.optimizer)
 
 
 def read_configuration(item: Item) -> Configuration:
@@ -219,5 +227,5 @@ class Record:
         if not place.phase.agreed:
             raise MessageError("the phase is not an agreed one")
         envelopes = tuple(None if entry is None else Envelope.from_item(entry) for entry in listed(entries))
-        outcome = tuple(Verdict.from_item(verdict) for verdict in listed(verdicts))
+        outcome = tuple(Verdict.from_item(verdict) for verdict in listed(verdicts, MAX_VERDICTS))
         return cls(count(index), place, envelopes, outcome)

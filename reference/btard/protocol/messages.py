@@ -333,6 +333,8 @@ BODIES: dict[Phase, type[Any]] = {body.phase: body for body in (Commit, Aggregat
 
 def decode_body(phase: Phase, body: bytes) -> Message:
     """Read the body of an agreed message; raises :class:`DecodeError` or :class:`MessageError`."""
+    if phase not in BODIES:
+        raise MessageError("the body of a part is no message")
     message: Message = BODIES[phase].from_item(decode(body, MAX_AGREED_BODY))  # requirement: MSG-5
     return message
 
@@ -347,10 +349,10 @@ def items(item: Item, length: int, name: str) -> list[Item]:
     return item
 
 
-def listed(item: Item) -> list[Item]:
-    """``item`` as an array of at most MAX_NOTICES items; raises :class:`MessageError`."""
-    if not isinstance(item, list) or len(item) > MAX_NOTICES:
-        raise MessageError(f"expected an array of at most {MAX_NOTICES} items")
+def listed(item: Item, most: int = MAX_NOTICES) -> list[Item]:
+    """``item`` as an array of at most ``most`` items; raises :class:`MessageError`."""
+    if not isinstance(item, list) or len(item) > most:
+        raise MessageError(f"expected an array of at most {most} items")
     return item
 
 

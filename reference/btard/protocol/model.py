@@ -14,9 +14,15 @@ Roster = tuple[PeerId, ...]
 """The active peers, sorted by id."""
 
 PROTOCOL_VERSION = 1
+PROFILES = ("btard",)
+"""The profiles of the protocol that this version has."""
 MAX_PEERS = 1024
 MAX_DIMENSION = 1 << 32
 MAX_STEPS = 1 << 32
+LEAST_NORM = 2.0**-100
+"""Least λ and τ_min: far above float32's subnormals, where scaling loses its relative accuracy (ARITH-4)."""
+GREATEST_REAL = 2.0**100
+"""Greatest constant: squares and products of a few such numbers are still finite."""
 RESIDUAL_RATIO = 0.1
 """The usual φ: small enough to cost little accuracy, large enough for float32 aggregates (MODEL-7)."""
 SPREAD_RATIO = 4.0
@@ -186,13 +192,13 @@ def check_constants(config: Configuration) -> None:
     """The inequalities between real constants that no census enters. Source: MODEL-4."""
     for name in REAL_FIELDS:
         value = getattr(config, name)
-        sensible = math.isfinite(value) and value >= 0  # requirement: MODEL-4
-        require(sensible, f"0 <= {name} < infinity", f"{name} = {value}")
+        sensible = 0 <= value <= GREATEST_REAL  # requirement: MODEL-4
+        require(sensible, f"0 <= {name} <= 2^100", f"{name} = {value:g}")
     phi, low, start, high = config.residual_ratio, config.radius_min, config.radius_initial, config.radius_max
     require(0 < phi < 1, "0 < phi < 1", f"phi = {phi:g}")
-    require(config.gradient_clip > 0, "lambda > 0", f"lambda = {config.gradient_clip:g}")
+    require(config.gradient_clip >= LEAST_NORM, "lambda >= 2^-100", f"lambda = {config.gradient_clip:g}")
     require(config.spread_ratio > 0, "rho* > 0", f"rho* = {config.spread_ratio:g}")
-    require(0 < low <= high, "0 < tau_min <= tau_max", f"tau_min = {low:g}, tau_max = {high:g}")
+    require(LEAST_NORM <= low <= high, "2^-100 <= tau_min <= tau_max", f"tau_min = {low:g}, tau_max = {high:g}")
     require(0 < start <= high, "0 < tau_0 <= tau_max", f"tau_0 = {start:g}, tau_max = {high:g}")
     require(config.radius_factor > 0, "c > 0", f"c = {config.radius_factor:g}")
 
@@ -203,7 +209,7 @@ def check_ratios(config: Configuration, census: Census) -> None:
     phi, clip, kappa = config.residual_ratio, config.gradient_clip, config.distance_ratio
     b, h = census.tolerated, census.honest_workers
     c = config.radius_factor
-    require(c * b < h, "c < h/b", f"c = {c:g}, h = {h}, b = {b} {where}")  # requirement: MODEL-5
+    require(c * (b + phi) < h, "c < h/(b + phi)", f"c = {c:g}, h = {h}, b = {b} {where}")  # requirement: MODEL-5
     bound = distance_ratio_bound(census, phi, config.spread_ratio)
     require(  # requirement: MODEL-6
         kappa > bound,

@@ -376,13 +376,14 @@ def advance(state: State, randomness: bytes | None = None) -> State:
 
 
 def close(peer: Peer, state: State) -> Exchange[State]:
-    """Exchange signed final log heads; a strict majority of them is the closing record. Source: STEP-11."""
+    """Exchange signed final log heads; n_t − b_t equal ones are the closing record: more than the faulty
+    peers can sign by themselves, whomever they pretend to have left at the end. Source: STEP-11."""
     slot = Slot(state.step, 0, Phase.CLOSING)
     answer = yield AgreedBroadcast(slot, state.roster, peer.seal(state, slot, encode(Closing().to_item())))
     vector: tuple[Envelope | None, ...] = answer
     agreeing = tuple(entry if entry and is_closing(entry, state.head) else None for entry in vector)
-    if 2 * sum(entry is not None for entry in agreeing) <= len(state.roster):
-        raise ToleranceExceeded("no strict majority of the roster signed the same final log head")
+    if sum(entry is not None for entry in agreeing) < len(state.roster) - state.tolerated:
+        raise ToleranceExceeded("fewer than n - b peers signed the same final log head")
     record = Record(state.records, slot, agreeing)
     yield AppendRecord(record)  # requirement: STEP-11
     return replace(state, head=record.head_after(state.head), records=state.records + 1)

@@ -20,7 +20,7 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.model import RESIDUAL_RATIO, Configuration, PeerId, ProtocolError, least_radius
+from btard.protocol.model import PROFILES, RESIDUAL_RATIO, Configuration, PeerId, ProtocolError, least_radius
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
 from btard.protocol.update import apply, describe, from_description, state_hash
@@ -70,7 +70,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no run."""
-        check(self.profile == "btard", f"unknown profile '{self.profile}': this version has 'btard'")
+        check(self.profile in PROFILES, f"unknown profile '{self.profile}': there is {' and '.join(PROFILES)}")
         check(self.steps >= 1, f"the number of steps must be at least 1, not {self.steps}")
         check(self.peers >= 1, f"the number of peers must be at least 1, not {self.peers}")
         check(0 <= self.byzantine < self.peers, f"{self.byzantine} attackers of {self.peers} peers make no swarm")
@@ -220,7 +220,9 @@ def assemble(settings: Settings, task: Task) -> Swarm:
     peers, parameters = identities(settings), task.initial_parameters()
     start = initial_replica(config, parameters).state_hash
     roster = tuple(sorted(peer.peer_id for peer in peers))
-    return Swarm(settings, task, Genesis(config, roster, start), peers, parameters)
+    genesis = Genesis(config, roster, start)
+    genesis.check()
+    return Swarm(settings, task, genesis, peers, parameters)
 
 
 # -- Events -------------------------------------------------------------------------------------
