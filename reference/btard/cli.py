@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-WRONG_CALL = typer.BadParameter.__bases__[0]
+WRONG_CALL: Any = typer.BadParameter.__bases__[0]
 """What typer raises for a command line that it cannot read."""
 
 
@@ -354,12 +354,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     run: Callable[..., Any] = typer.main.get_command(app)
     try:
         sys.exit(run(args=arguments, prog_name="btard", standalone_mode=False) or 0)
-    except WRONG_CALL as error:
-        sys.exit(complain(error.format_message()))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(complain("interrupted; what was written stays readable", 130))
     except ProtocolError as error:
         sys.exit(complain(str(error)))
+    except Exception as error:
+        if isinstance(error, WRONG_CALL):
+            sys.exit(complain(error.format_message()))
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from btard.protocol.arithmetic import Float32
@@ -71,7 +72,7 @@ def step_times(events: Iterator[Event], steps: int) -> list[float]:
     for event in events:
         if type(event).__name__ == "Advanced":
             moments.append(time.perf_counter())
-    return [after - before for before, after in zip(moments, moments[1:], strict=False)][WARM_STEPS:steps]
+    return [after - before for before, after in pairwise(moments)][WARM_STEPS:steps]
 
 
 def wall_ratio(name: str, target: str, steps: int, rounds: int = 3) -> list[Row]:

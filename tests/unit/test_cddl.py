@@ -356,7 +356,8 @@ def test_a_genesis_record_has_exactly_the_specified_fields(run: Run, change: str
 
 
 def test_the_schema_names_the_constants_of_the_code() -> None:
-    assert set(re.findall(r"\*(\d+) ", SCHEMA)) == {str(model.MAX_PEERS)} == {str(messages.MAX_NOTICES)}
+    limits = {str(model.MAX_PEERS), str(messages.MAX_NOTICES), str(log.MAX_VERDICTS)}
+    assert set(re.findall(r"\*(\d+) ", SCHEMA)) == limits
     assert f"at most {messages.MAX_AGREED_BODY} bytes" in SCHEMA
     assert set(re.findall(r"version: (\d+)", SCHEMA)) == {str(model.PROTOCOL_VERSION)}
     listed = re.search(r"configuration = \{\n(.*?)\n\}", SCHEMA, re.DOTALL)

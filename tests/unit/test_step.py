@@ -14,7 +14,7 @@ from btard.protocol import mprng, verification
 from btard.protocol.arithmetic import Float32, admissible_gradient, float32_bytes, lower_median
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import next_radii, partition, residual
-from btard.protocol.channel import AgreedBroadcast, Exchange
+from btard.protocol.channel import AgreedBroadcast, ComputeGradient, Exchange, Request
 from btard.protocol.encoding import encode
 from btard.protocol.log import Record
 from btard.protocol.messages import (
@@ -363,7 +363,7 @@ def test_a_void_attempt_is_repeated_with_the_same_gradients_and_fresh_openings(p
 
 @pytest.mark.requirement("STEP-9")
 @pytest.mark.requirement("MPRNG-6")
-def test_a_retry_evaluates_no_gradient_and_changes_no_seed() -> None:
+def test_a_retry_changes_no_seed() -> None:
     run = played({4: BY_NAME["silent in REPORT"].make(1)}, steps=2)
     start = states(run)  # at steps 0 to 3
     expected = [
@@ -378,6 +378,31 @@ def test_a_retry_evaluates_no_gradient_and_changes_no_seed() -> None:
     audits = {gradient_seed(run.genesis.run, start[step].randomness, step, target)
               for step in (0, 1) for target in targets[step].values()}  # fmt: skip
     assert set(+auditing) == audits  # … and the rest by validators, in the closing steps
+
+
+class Watching(Tamper):
+    """An honest peer that keeps every request for a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__({Phase.COMMIT: lambda tamper, request: None})
+        self.asked: list[ComputeGradient] = []
+
+    def consider(self, request: Request) -> Request:
+        """Leave it as it is."""
+        if isinstance(request, ComputeGradient):
+            self.asked.append(request)
+        return request
+
+
+@pytest.mark.requirement("STEP-9")
+def test_a_retry_asks_for_no_gradient() -> None:
+    watching = Watching()
+    run = played({0: watching, 4: BY_NAME["silent in REPORT"].make(1)}, steps=2)
+    assert run.state.retries == 1
+    own = [gradient_seed(run.genesis.run, state.randomness, state.step, run.roster[0]) for state in states(run)[:2]]
+    assert [request.seed for request in watching.asked][:2] == own
+    audited = [state for state in states(run)[2:] if run.roster[0] in plan_step(state).targets]
+    assert len(watching.asked) == 2 + len(audited)
 
 
 @pytest.mark.requirement("STEP-9")
