@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from btard.conformance.audit import Recomputation, audit, plausible, read_contents
+from btard.protocol import verification
 from btard.protocol.arithmetic import float64_bytes
 from btard.protocol.bans import Fault
 from btard.protocol.encoding import decode_sequence, encode
+from btard.protocol.identity import Identity
 from btard.protocol.log import Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Phase, seal
 from btard.protocol.model import ProtocolError
-from btard.protocol.step import State
+from btard.protocol.step import Peer, State
 from btard_adversary.attacks.aggregation import CoveredAggregate
 from btard_adversary.attacks.gradients import SignFlip
 from swarms import Swarm, Tamper, played, sign
@@ -214,7 +216,7 @@ def test_two_ends_of_one_run_do_not_mix() -> None:
         if cut <= parting:
             assert audit(mixed).head == other.state.head
         else:  # record cut − 1 is not what a majority saw
-            assert bad(mixed) in (cut - 1, cut)
+            assert bad(mixed) == cut - 1
 
 
 # -- Forgeries by somebody who knows the format -----------------------------------------------------------
@@ -263,8 +265,6 @@ def test_entries_are_in_roster_order_and_one_for_each_peer(eventful: Swarm) -> N
 
 @pytest.mark.requirement("LOG-5")
 def test_a_record_in_another_place_or_with_a_strangers_message_is_named(eventful: Swarm) -> None:
-    from btard.protocol.identity import Identity
-
     def stranger(record: Record) -> Record:
         made = seal(Identity(b"x" * 32), eventful.genesis.run, record.slot, bytes(32), b"")
         return replace(record, entries=(made, *record.entries[1:]))
@@ -330,20 +330,15 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
     assert not says(Subject.WORKER, Fault.WRONG_REPORT, accused, float64_bytes(np.full(size, np.nan)))
 
 
-class Framing(Swarm):
-    """A run whose peers are all in the plot: every judge finds the innocent guilty, or the guilty innocent."""
-
-
 @pytest.mark.requirement("LOG-6")
 def test_a_verdict_that_all_peers_agreed_on_is_still_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A swarm of liars convicts an honest peer. Its log is consistent; only recomputation shows the crime."""
-    from btard.protocol import step, verification
 
     def crooked(trial: Trial, transcript: Any, residual_ratio: float) -> Any:
         verdict = yield from verification.judge(trial, transcript, residual_ratio)
         return replace(verdict, findings=(Finding(trial.accused, Fault.WRONG_HASH),))
 
-    honest_init = step.Peer
+    honest_init = Peer
     monkeypatch.setattr("btard.network.simulator.Peer", lambda *given: honest_init(*given, judge=crooked))
     run = played({2: BY_NAME["a false accusation"].make(1)})
     victim = run.removals[0].peer
@@ -433,7 +428,8 @@ def test_a_closing_record_with_a_bare_majority_is_accepted_and_with_less_is_not(
     last = Record.decode(parts[-1])
     present = [index for index, entry in enumerate(last.entries) if entry]
     fewer = replace(last, entries=tuple(None if i == present[0] else e for i, e in enumerate(last.entries)))
-    assert bad(b"".join([*parts[:-1], fewer.encode()])) in (last.index - 1, last.index)
+    # three of six heads do not cover the record before
+    assert bad(b"".join([*parts[:-1], fewer.encode()])) == last.index - 1
 
 
 def test_the_genesis_record_is_record_0(short: Swarm) -> None:
