@@ -26,7 +26,7 @@ from btard_adversary.attacks.gradients import (
 from btard_adversary.attacks.protocol import FalseAccuser
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from swarms import Behaviour, Swarm, Tamper, left, played, say, sign, swarm
+from swarms import Behaviour, Swarm, Tamper, examples, left, played, say, sign, swarm
 from tampering import AUDITED, CASES, Case, OnceConduct
 
 ATTACKS: list[type[Attack]] = [
@@ -151,7 +151,7 @@ def behave(kind: Case | type[Attack], start: int) -> Behaviour:
     return seated
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(swarms())
 def test_any_mixture_of_attacks_leaves_honest_peers_in_agreement_and_unframed(
     drawn: tuple[dict[str, Any], Callable[[], dict[int, Behaviour]]],
@@ -161,7 +161,7 @@ def test_any_mixture_of_attacks_leaves_honest_peers_in_agreement_and_unframed(
     check_everything(run)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(swarms())
 def test_the_same_seed_gives_the_same_logs_and_parameters(
     drawn: tuple[dict[str, Any], Callable[[], dict[int, Behaviour]]],
@@ -278,7 +278,7 @@ def test_without_a_majority_for_the_final_head_the_run_stops_by_name() -> None:
     assert "final log head" in str(beyond)
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(st.integers(0, 2**32), st.lists(st.sampled_from(CASES), min_size=3, max_size=5))
 def test_beyond_the_bound_a_run_ends_well_or_stops_by_name(seed: int, cases: list[Case]) -> None:
     behaviours = {index: case.make(index % 3) for index, case in enumerate(cases)}
