@@ -7,8 +7,9 @@ algorithm; what Byzantine peers do differently is a :class:`Conduct` with one me
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -637,14 +638,22 @@ class CommitRules(Rules):
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
         """One trial per accused worker and step, by step, then by id."""
-        accusers: dict[Accusation, list[PeerId]] = {}
-        for sender in sorted(delivered):
-            message = delivered[sender]
-            for accusation in message.accusations if isinstance(message, Commit) else ():
-                if may_accuse(state, attempt, sender, accusation):
-                    accusers.setdefault(accusation, []).append(sender)
+        accusers = accusers_of(delivered, partial(may_accuse, state, attempt))
         ordered = sorted(accusers, key=lambda accusation: (accusation.step, accusation.accused))
-        return [Charge(Trial(a.step, a.accused, Subject.WORKER), tuple(accusers[a])) for a in ordered]
+        return [Charge(Trial(a.step, a.accused, Subject.WORKER), accusers[a]) for a in ordered]
+
+
+def accusers_of(
+    delivered: dict[PeerId, Message], may: Callable[[PeerId, Accusation], bool]
+) -> dict[Accusation, tuple[PeerId, ...]]:
+    """The accusations that their senders ``may`` make, each with everyone who makes it, by id."""
+    accusers: dict[Accusation, tuple[PeerId, ...]] = {}
+    for sender in sorted(delivered):
+        message = delivered[sender]
+        for accusation in message.accusations if isinstance(message, (Commit, Reveal)) else ():
+            if may(sender, accusation):
+                accusers[accusation] = (*accusers.get(accusation, ()), sender)
+    return accusers
 
 
 def may_accuse(state: State, attempt: Attempt, sender: PeerId, accusation: Accusation) -> bool:
@@ -810,13 +819,8 @@ class RevealRules(Rules):
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
         """One trial per accused aggregator, by id."""
-        accusers: dict[PeerId, list[PeerId]] = {}
-        for sender in sorted(delivered):
-            message = delivered[sender]
-            for accusation in message.accusations if isinstance(message, Reveal) else ():
-                if accuses_aggregate(attempt, sender, accusation):
-                    accusers.setdefault(accusation.accused, []).append(sender)
-        return [Charge(Trial(state.step, a, Subject.CONTENT), tuple(accusers[a])) for a in sorted(accusers)]
+        accusers = accusers_of(delivered, partial(accuses_aggregate, attempt))
+        return [Charge(Trial(a.step, a.accused, Subject.CONTENT), accusers[a]) for a in sorted(accusers)]
 
     def transcripts(self, state: State, attempt: Attempt) -> dict[int, Transcript]:
         """Only this attempt is tried here, and nothing of it is applied yet."""
