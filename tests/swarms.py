@@ -354,8 +354,13 @@ class Swarm:
             raise Disagreement("more honest than Byzantine peers were eliminated")
         if state.retries > self.config.tolerated:
             raise Disagreement(f"{state.retries} retries with b = {self.config.tolerated}")
-        if len(state.roster) < 2 * state.tolerated + 1 or len({r.peer for r in state.removals}) != len(state.removals):
-            raise Disagreement("the majority is lost, or someone left twice")
+        if len({removal.peer for removal in state.removals}) != len(state.removals):
+            raise Disagreement("someone left twice")
+        applied = [past for observed in self.observed for past in observed.state.history]
+        if any(len(past.workers) < 2 * past.tolerated + 1 for past in applied):
+            raise Disagreement("the honest workers lost their majority")
+        if len(state.roster) < 2 * state.tolerated + 1:
+            raise Disagreement("the honest peers lost their majority")
 
 
 def agreed_view(state: State) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from btard.protocol.messages import (
     Notices,
     Phase,
     Report,
+    Reveal,
     Slot,
     body_hash,
     seal,
@@ -116,11 +117,17 @@ for name, where in ELSEWHERE.items():
 
 # -- Malformed messages, wrong heads ------------------------------------------------------------------
 
+
+def constantly(body: bytes) -> Callable[[Tamper, Any], bytes]:
+    """Whatever is asked, the same bytes."""
+    return lambda tamper, message: body
+
+
 for phase in AGREED:
     for garbage in (b"", b"\xff", encode([]), encode({}), bytes(1000)):
         case(
             f"{garbage[:2].hex() or 'nothing'}… as {phase.name}",
-            {phase: say(lambda tamper, message, garbage=garbage: garbage)},
+            {phase: say(constantly(garbage))},
             Fault.MALFORMED,
         )
     case(
@@ -182,13 +189,16 @@ def flipped(opening: bytes, index: int) -> bytes:
     return opening[:index] + bytes([opening[index] ^ 1]) + opening[index + 1 :]
 
 
+def opening_with_flip(index: int) -> Callable[[Tamper, Any], Reveal]:
+    """The honest Reveal with one bit of its opening flipped."""
+    return lambda tamper, reveal: replace(reveal, opening=flipped(reveal.opening, index))
+
+
 for place, index in (("share", 0), ("salt", 63)):
     case(
         f"wrong {place} in the opening",
         {
-            Phase.REVEAL: say(
-                lambda tamper, reveal, index=index: replace(reveal, opening=flipped(reveal.opening, index))
-            )
+            Phase.REVEAL: say(opening_with_flip(index)),
         },
         Fault.WRONG_OPENING,
     )
@@ -526,10 +536,17 @@ EVIDENCE: dict[str, Callable[[Tamper], tuple[Any, ...]]] = {
     "with a forged signature": lambda tamper: (replace(received_headers(tamper)[0], body_hash=bytes(32)),),
     "of another run": lambda tamper: (replace(received_headers(tamper)[0], run=bytes(32), body_hash=bytes(32)),),
 }
+
+
+def attaching(headers: Callable[[Tamper], tuple[Any, ...]]) -> Callable[[Tamper], Notices]:
+    """Notices with these signed headers as evidence."""
+    return lambda tamper: Notices((), headers(tamper))
+
+
 for name, headers in EVIDENCE.items():
     case(
         f"evidence {name}",
-        {Phase.AGGREGATE: noting(lambda tamper, headers=headers: Notices((), headers(tamper)))},
+        {Phase.AGGREGATE: noting(attaching(headers))},
         Fault.FALSE_NOTICE,
     )
 case(
@@ -605,7 +622,8 @@ def accusing_aggregate(who: Callable[[Tamper], bytes], ahead: int) -> Change:
 
 def honest_aggregator(tamper: Tamper) -> bytes:
     """Somebody whose aggregate I just got."""
-    return next(e.sender for e in tamper.received if e is not None and e.sender in tamper.honest_peers)
+    senders: Iterator[bytes] = (e.sender for e in tamper.received if e is not None)
+    return next(sender for sender in senders if sender in tamper.honest_peers)
 
 
 case(

@@ -125,6 +125,7 @@ def drawn_wrong_steps(n: int, m: int, steps: int, cheater: int, rand: Sequence[b
     return wrong
 
 
+@pytest.mark.requirement("PROP-6")
 @pytest.mark.requirement("VER-7")
 @pytest.mark.parametrize(("n", "m"), [(4, 1), (5, 2), (9, 3)])
 def test_the_protocols_draws_follow_the_exact_law(n: int, m: int) -> None:
@@ -154,6 +155,7 @@ def test_the_test_above_sees_a_wrong_pool() -> None:
         check_law(samples, law)
 
 
+@pytest.mark.requirement("PROP-6")
 @pytest.mark.requirement("VER-7")
 @pytest.mark.parametrize(("n", "b", "m"), [(16, 7, 1), (15, 6, 2), (14, 5, 3), (13, 4, 4)])
 def test_the_probability_of_an_honest_audit_is_the_stated_one(n: int, b: int, m: int) -> None:
@@ -231,6 +233,7 @@ def opened(run: Swarm) -> Iterator[State]:
             yield observed.state
 
 
+@pytest.mark.requirement("PROP-6")
 @pytest.mark.requirement("VER-7")
 def test_real_runs_follow_the_law_and_their_own_draws() -> None:
     steps, cheater, runs = 9, 1, 160
@@ -284,6 +287,7 @@ def dominating_tail(b: int, q: float, longest: int) -> list[float]:
     return [float(1 - total[:k].sum()) for k in range(longest + 1)]
 
 
+@pytest.mark.requirement("PROP-6")
 @pytest.mark.requirement("VER-7")
 @pytest.mark.parametrize("all_at_once", [True, False])
 @pytest.mark.parametrize(("n", "b", "runs"), [(6, 2, 400), (16, 7, 60)])

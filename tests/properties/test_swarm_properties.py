@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from btard.conformance.audit import audit
 from btard.network.coalition import Seating
+from btard.protocol.arithmetic import Float64
 from btard.protocol.bans import Departure, Fault
 from btard.protocol.messages import Phase
 from btard.protocol.model import ProtocolError, ToleranceExceeded
-from btard.protocol.step import Conduct
+from btard.protocol.mprng import combine, gradient_seed
+from btard.protocol.step import Conduct, State
+from btard.protocol.verification import Transcript
 from btard_adversary.attacks.aggregation import CoveredAggregate, ShiftedAggregate
 from btard_adversary.attacks.base import Attack
 from btard_adversary.attacks.gradients import (
@@ -27,7 +32,7 @@ from btard_adversary.attacks.protocol import FalseAccuser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from swarms import Behaviour, Swarm, Tamper, examples, left, played, say, sign, swarm
-from tampering import AUDITED, CASES, Case, OnceConduct
+from tampering import AUDITED, CASES, ELSEWHERE, Case, OnceConduct
 
 ATTACKS: list[type[Attack]] = [
     SignFlip,
@@ -77,6 +82,7 @@ def first_occasion(case: Case) -> tuple[Swarm, int]:
     raise LookupError(f"no occasion for {case}")
 
 
+@pytest.mark.requirement("PROP-2")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_misdeed_has_its_verdict_and_the_run_goes_on(case: Case) -> None:
     run, step = first_occasion(case)
@@ -151,6 +157,10 @@ def behave(kind: Case | type[Attack], start: int) -> Behaviour:
     return seated
 
 
+@pytest.mark.requirement("PROP-1")
+@pytest.mark.requirement("PROP-2")
+@pytest.mark.requirement("PROP-3")
+@pytest.mark.requirement("PROP-4")
 @settings(max_examples=examples(40))
 @given(swarms())
 def test_any_mixture_of_attacks_leaves_honest_peers_in_agreement_and_unframed(
@@ -194,6 +204,7 @@ def test_two_misdeeds_in_one_phase_void_one_attempt_only() -> None:
     check_everything(run)
 
 
+@pytest.mark.requirement("PROP-4")
 def test_every_phase_of_one_step_can_be_voided_in_turn() -> None:
     names = ["silent in COMMIT", "silent in AGGREGATE", "silent in REVEAL", "silent in REPORT"]
     run = played({index: by_name(name) for index, name in enumerate(names)}, peers=10, tolerated=4)
@@ -209,6 +220,7 @@ def test_every_phase_of_one_step_can_be_voided_in_turn() -> None:
     check_everything(run)
 
 
+@pytest.mark.requirement("PROP-3")
 @pytest.mark.parametrize("byzantine", [0, 5])
 def test_a_liar_about_a_part_takes_one_honest_peer_with_it_and_no_more(byzantine: int) -> None:
     """Also when the eliminated honest peer has the lowest id, and so speaks first in everything."""
@@ -219,6 +231,113 @@ def test_a_liar_about_a_part_takes_one_honest_peer_with_it_and_no_more(byzantine
     assert (first.partner, second.partner) == (second.peer, first.peer)
     assert (len(run.state.roster), run.state.tolerated) == (4, 1)
     check_everything(run)
+
+
+@pytest.mark.requirement("PROP-7")
+def test_every_redraw_of_the_randomness_costs_the_coalition_a_peer() -> None:
+    """Three attackers see r_1 and refuse it, one after another: four values to choose from, and no fifth."""
+    behaviours = {0: by_name("silent in REPORT"), 1: refusing(1), 2: refusing(2)}
+    run = played(behaviours, peers=8, tolerated=3, steps=3)
+    assert run.faults == [(index, Fault.SILENT) for index in range(3)]
+    values = set()
+    for attempt in range(4):
+        reveals = run.record_at(1, attempt, Phase.REVEAL).entries
+        assert len(reveals) == 8 - attempt
+        messages: list[Any] = [entry.message for entry in reveals if entry]
+        values.add(combine(message.opening for message in messages))
+    assert len(values) == 4
+    assert run.observed[1].state.randomness in values
+    assert run.state.retries == 3
+
+
+def refusing(attempt: int) -> Behaviour:
+    """A peer that is silent in Report of this attempt."""
+
+    def alter(tamper: Tamper, request: Any) -> Any:
+        return replace(request, envelope=None) if request.slot.attempt == attempt else None
+
+    return Tamper({Phase.REPORT: alter})
+
+
+@pytest.mark.requirement("PROP-10")
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_comes_from_elsewhere_leaves_no_trace(name: str) -> None:
+    """Byte for byte the log of a run in which nothing was sent instead."""
+    assert played({0: by_name(f"a message {name}")}).log == played({0: by_name("silent in COMMIT")}).log
+
+
+# -- What is applied --------------------------------------------------------------------------------------
+
+
+class FarCover(CoveredAggregate):
+    """Covers up, and lies about the norms of forged parts, so that the forgers seem near."""
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """Norms within Δ_max for every colluder's part."""
+        report = super().report(state, transcript, honest)
+        forged = [transcript.workers.index(peer) for peer in transcript.workers if peer in self.world.coalition]
+        report[1, forged] = np.minimum(report[1, forged], transcript.radii[forged])
+        return report
+
+
+def honest_parts(run: Swarm, past: Transcript, bound: slice) -> Float64:
+    """What the honest workers committed, float64 ``[honest, m]``."""
+    assert past.parameters is not None
+    seeds = [
+        gradient_seed(past.run, past.seed_randomness, past.step, worker)
+        for worker in past.workers
+        if worker not in run.coalition
+    ]
+    return np.stack([run.task.gradient(past.parameters, seed)[bound] for seed in seeds]).astype(np.float64)
+
+
+@pytest.mark.requirement("PROP-5")
+@pytest.mark.parametrize("scale", [0.4, 0.9, 3.0])
+def test_colluders_who_cover_up_move_no_applied_part_away_from_all_honest_ones(scale: float) -> None:
+    def seated(seating: Seating) -> Conduct:
+        return FarCover(replace(seating, scale=scale))
+
+    shifts, trials = [], 0
+    for seed in range(5):
+        run = played({index: seated for index in (1, 4, 7)}, seed=seed, peers=9, tolerated=3, steps=8)
+        check_everything(run)
+        for past in (observed.state.history[-1] for observed in run.observed):
+            assert past.aggregate is not None
+            for part, bound in enumerate(past.bounds):
+                limit = run.config.distance_ratio * float(past.radii[part])
+                distances = np.linalg.norm(honest_parts(run, past, bound) - past.aggregate[bound], axis=1)
+                if past.workers[part] not in past.settled:
+                    assert distances.min() <= limit
+                if past.workers[part] in run.coalition:
+                    shifts.append(distances.min() / limit)
+        if scale > 1:  # C3 calls the trial in the very first step, unless the cover itself is impossible
+            trials += len(run.record_at(0, 0, Phase.REPORT).verdicts)
+            assert sorted(index for index, _ in run.faults) == [1, 4, 7]
+            assert {removal.slot.step for removal in run.removals} == {0}
+    # below Δ_max forged parts are applied until an audit finds the cover; beyond it none is
+    assert bool(max(shifts, default=0.0) > scale / 2) is (scale < 1)
+    assert (trials > 0) is (scale > 1)
+
+
+@pytest.mark.requirement("PROP-5")
+@pytest.mark.parametrize("attack", [SignFlip, RandomNoise, ConstantDirection])
+def test_honest_aggregators_keep_the_distance_bound(attack: type[Attack]) -> None:
+    run = played({index: attack for index in (0, 3, 6)}, peers=9, tolerated=3, steps=6)
+    attacked = 0
+    for past in (observed.state.history[-1] for observed in run.observed):
+        assert past.aggregate is not None
+        liars = sum(worker in run.coalition for worker in past.workers)
+        attacked += liars > 0
+        for part, bound in enumerate(past.bounds):
+            if past.workers[part] in run.coalition:
+                continue
+            parts, radius = honest_parts(run, past, bound), float(past.radii[part])
+            center = parts.mean(axis=0)
+            spread = float(np.linalg.norm(parts - center, axis=1).max())
+            count, pull = len(parts), liars + run.config.residual_ratio
+            limit = max(pull * radius / count, spread * (count + pull) / (count - pull))
+            assert np.linalg.norm(past.aggregate[bound] - center) <= limit * (1 + 1e-9)
+    assert attacked >= 2
 
 
 # -- Beyond the bound -----------------------------------------------------------------------------------

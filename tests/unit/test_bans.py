@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -344,7 +344,7 @@ class Charges(Rules):
 
 
 def hold(
-    charges: list[Charge], findings: dict[PeerId, tuple[Finding, ...]], **changes: Any
+    charges: list[Charge], findings: Mapping[PeerId, tuple[Finding, ...]], **changes: Any
 ) -> tuple[list[PeerId], Departures, State]:
     """Hold trials with a judge that finds what ``findings`` says of the accused; who was tried, and who left."""
     run: Swarm = played(steps=1)

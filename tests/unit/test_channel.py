@@ -104,7 +104,7 @@ def test_every_entry_belongs_to_its_slot_and_sender(heard: tuple[Swarm, Listenin
                 part = {AgreedBroadcast: 0, Gather: index}.get(place[0])
                 if part is None:
                     part = request.workers.index(receiver)
-                assert belongs(entry, run.genesis.run, Slot(*place[1:], part), sender)
+                assert belongs(entry, run.genesis.run, Slot(place[1], place[2], place[3], part), sender)
 
 
 @pytest.mark.requirement("CHAN-4")

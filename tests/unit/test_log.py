@@ -25,6 +25,7 @@ from btard.protocol.log import (
 )
 from btard.protocol.messages import MessageError, Phase, Slot, seal
 from btard.protocol.model import ConfigurationError, ProtocolError
+from btard.protocol.update import Schedule, Sgd, UpdateError, describe
 from hypothesis import given
 from hypothesis import strategies as st
 from swarms import configuration, genesis
@@ -63,8 +64,7 @@ def test_the_run_id_is_the_hash_of_the_genesis_content() -> None:
         {"distance_ratio": 99.0},
         {"radius_factor": 0.9},
         {"task": "another"},
-        {"profile": "another"},
-        {"optimizer": ()},
+        {"optimizer": describe(Sgd(Schedule(0.25, 4), momentum=0.25))},
         {"dimension": 65},
         {"tolerated": 1},
     ],
@@ -79,6 +79,15 @@ def test_every_setting_changes_the_run_id(changes: dict[str, Any]) -> None:
 def test_roster_and_initial_state_change_the_run_id() -> None:
     assert replace(GENESIS, state_hash=bytes(32)).run != GENESIS.run
     assert genesis(configuration(), seed=1).run != GENESIS.run
+
+
+@pytest.mark.requirement("LOG-2")
+@pytest.mark.parametrize("changes", [{"profile": "another"}, {"optimizer": ()}, {"optimizer": (("name", "newton"),)}])
+def test_a_profile_or_optimizer_that_does_not_exist_is_refused(changes: dict[str, Any]) -> None:
+    changed = replace(GENESIS, configuration=configuration(**changes))
+    assert changed.run != GENESIS.run
+    with pytest.raises((ConfigurationError, UpdateError)):
+        Genesis.decode(changed.encode())
 
 
 def with_content(*changes: tuple[int, Any], run: bytes | None = None) -> bytes:
@@ -185,7 +194,7 @@ RECORD = Record(9, SLOT, (ENTRY, None), (VERDICT,))
 
 @pytest.mark.requirement("LOG-3")
 def test_the_head_is_the_tagged_hash_of_the_last_head_and_the_content() -> None:
-    content = [
+    content: list[Any] = [
         9,
         3,
         1,
@@ -249,6 +258,12 @@ def test_records_survive_the_file(index: int, phase: Phase, entries: list[Any], 
     assert Record.decode(record.encode()) == record
 
 
+def entry_items() -> list[Any]:
+    """The items of ENTRY's envelope."""
+    items: Any = ENTRY.to_item()
+    return list(items)
+
+
 def item(**changes: Any) -> list[Any]:
     """A record's items, with some replaced."""
     verdict = [[1, BOB.peer_id, 0], [[BOB.peer_id, 8, b""]]]
@@ -268,7 +283,7 @@ def item(**changes: Any) -> list[Any]:
         item(slot=[3, 1, 9]),
         item(entries={}),
         item(entries=[[]]),
-        item(entries=[ENTRY.to_item()[:9]]),
+        item(entries=[entry_items()[:9]]),
         item(verdicts=[[]]),
         item(verdicts=[[[1, BOB.peer_id], []]]),
         item(verdicts=[[[1, BOB.peer_id, 3], []]]),

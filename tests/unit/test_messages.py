@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import replace
 from typing import Any
@@ -65,7 +66,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Commit, st.lists(hashes32, max_size=4).map(tuple), hashes32, hashes32, accusations, notices),
     st.builds(Aggregate, st.none() | hashes32, notices),
     st.builds(Reveal, st.binary(min_size=64, max_size=64), accusations, notices),
-    st.builds(lambda pair, noted: Report(*pair, noted), numbers, notices),
+    st.builds(lambda pair, noted: Report(pair[0], pair[1], noted), numbers, notices),
     st.just(Closing()),
 )
 
@@ -188,10 +189,11 @@ def test_the_decoder_of_envelopes_is_strict_and_bounded() -> None:
 @pytest.mark.requirement("MSG-3")
 @given(st.binary(max_size=300))
 def test_hostile_bytes_raise_nothing_but_named_errors(data: bytes) -> None:
-    for read in (lambda: Envelope.decode(data, 300), *(lambda p=p: decode_body(p, data) for p in BODIES)):
-        with pytest.raises((DecodeError, MessageError)):
-            read()
-            raise MessageError  # a lucky Closing is fine too
+    with contextlib.suppress(DecodeError, MessageError):
+        Envelope.decode(data, 300)
+    for phase in BODIES:
+        with contextlib.suppress(DecodeError, MessageError):
+            decode_body(phase, data)
 
 
 # -- Who may say what where -------------------------------------------------------------------------

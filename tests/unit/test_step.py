@@ -563,14 +563,15 @@ def vouching(head: bytes, *peers: int, body: bytes | None = None) -> Iterator[En
 
 
 @pytest.mark.requirement("STEP-11")
-def test_a_strict_majority_of_the_roster_closes_the_run() -> None:
-    state = initial_state(GENESIS)
-    entries = list(vouching(state.head, 0, 2, 3, 5))
+@pytest.mark.parametrize("tolerated", [0, 1, 2])
+def test_all_but_the_faulty_close_the_run(tolerated: int) -> None:
+    state = replace(initial_state(GENESIS), tolerated=tolerated)
+    entries = list(vouching(state.head, *range(tolerated, 6)))
     final = closing(state, entries)
     assert final.records == 2
     assert final.head == Record(1, Slot(0, 0, Phase.CLOSING), tuple(entries)).head_after(state.head)
     refused: list[Callable[[], Iterator[Envelope | None]]] = [
-        lambda: vouching(state.head, 0, 2, 3),
+        lambda: vouching(state.head, *range(tolerated + 1, 6)),
         lambda: vouching(state.head),
         lambda: vouching(bytes(32), *range(6)),
         lambda: vouching(state.head, *range(6), body=b"\xff"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from btard.protocol import verification
-from btard.protocol.arithmetic import Float32, Float64, float32_bytes, float64_bytes, norm
+from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, float32_bytes, float64_bytes, norm
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import centered_clip, residual
 from btard.protocol.channel import ComputeGradient, Exchange, FetchContent
@@ -37,6 +37,7 @@ from btard.protocol.verification import (
     report_of,
 )
 from btard_adversary.attacks.aggregation import CoveredAggregate
+from btard_adversary.attacks.protocol import FalseAccuser
 from hypothesis import given
 from hypothesis import strategies as st
 from swarms import Swarm, TinyTask, configuration, left, played
@@ -312,6 +313,7 @@ ERROR = 1e-9
 """Probability that one of the following statistical tests fails although the bound is right."""
 
 
+@pytest.mark.requirement("PROP-8")
 @pytest.mark.requirement("VER-3")
 @pytest.mark.parametrize("shape", ["one coordinate", "two coordinates", "dense"])
 @pytest.mark.parametrize("width", [2, 60])
@@ -447,6 +449,20 @@ def test_an_audit_compares_every_hash_and_every_number(part: int) -> None:
         finding = examine_worker(lied, WORKERS[2], GRADIENTS[2])
         assert finding == Finding(WORKERS[2], Fault.WRONG_REPORT, float64_bytes(HONEST.reports[2]))
         assert answer(verification.audit(lied, WORKERS[2]))[0] is True
+
+
+@pytest.mark.requirement("VER-7")
+def test_a_recomputed_gradient_is_made_admissible_as_the_committed_one_was() -> None:
+    """An honest gradient beyond λ was clipped before it was committed; whoever recomputes it clips it, too."""
+    size = float(norm(GRADIENTS[0]))
+    for level in (size * 2, size / 2):
+        past = replace(HONEST, gradient_clip=level)
+        expected = admissible_gradient(GRADIENTS[0], level)
+        recomputed, _ = answer(verification.recompute_gradient(past, WORKERS[0]))
+        assert recomputed.tobytes() == expected.tobytes()
+    run = played({1: FalseAccuser}, gradient_clip=2.0)
+    assert float(norm(TASK.gradient(PARAMETERS, b""))) > 2.0
+    assert run.faults == [(1, Fault.FALSE_ACCUSATION)]
 
 
 @pytest.mark.requirement("VER-7")
