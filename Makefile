@@ -40,6 +40,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing into $(VENV), this takes a minute or two"
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,adversary]"
 	touch $@
 

@@ -148,7 +148,7 @@ def log() -> None:
     rows = (
         ("roster", f"`{ALICE.peer_id.hex()}`<br>`{BOB.peer_id.hex()}`"),
         ("state hash", "H(`btard/example`, `7374617465`)"),
-        ("genesis content, bytes", len(encode(genesis.content()))),
+        ("genesis content", f"`{encode(genesis.content()).hex()}`"),
         ("run id = log head before record 1", f"`{genesis.run.hex()}`"),
         ("digest of Alice's entry", f"`{digest.hex()}`"),
         ("content of record 1", f"`{content.hex()}`"),

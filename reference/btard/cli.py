@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
@@ -15,9 +15,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from btard.conformance.audit import AuditReport, Recomputation, audit, read_contents, read_genesis
+from btard import __version__
+from btard.conformance.audit import AuditReport, Recomputation, UnclosedLog, audit, read_contents, read_genesis
 from btard.protocol.log import LogError
 from btard.protocol.model import ProtocolError
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        print(f"btard {__version__}")
+        raise typer.Exit()
+
 
 app = typer.Typer(
     help="Secure distributed training: train with strangers, audit what happened.",
@@ -45,11 +54,20 @@ def read_config(path: Path | None) -> dict[str, Any]:
         table = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
-    except (ValueError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         fail(f"'{path}' is no configuration file: {error}")
     if not isinstance(table, dict):
         fail(f"'{path}' is no configuration file: it holds no table")
     return table
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Secure distributed training: train with strangers, audit what happened."""
 
 
 # -- train --------------------------------------------------------------------------------------
@@ -67,7 +85,7 @@ def train(
         int | None, typer.Option(help="Bound b on faulty peers; default: the number of attackers.")
     ] = None,
     attack: Annotated[
-        str | None, typer.Option(help="Attack, or several, comma-separated: see 'btard attacks'.")
+        str | None, typer.Option(help="Attack, or several, comma-separated: see 'btard attacks', or module:name.")
     ] = None,
     attack_start: Annotated[int, typer.Option(help="First step of the attack.")] = 0,
     attack_period: Annotated[int, typer.Option(help="The attack acts at every so-many-th step.")] = 1,
@@ -88,10 +106,14 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
+    from btard.training.devices import resolve_device
     from btard.training.registry import find_task
     from btard.training.trainer import Settings, read_overrides
     from btard.training.trainer import train as play
 
+    resolve_device(device)
+    if out is not None and not out.name:
+        fail("give --out a directory of its own")
     overrides = read_overrides(read_config(config))
     settings = Settings(
         task=task,
@@ -113,12 +135,27 @@ def train(
         overrides=overrides,
     )
     chosen = find_task(task, device=device, path=data)
-    with Reporter(settings, quiet=as_json) as reporter:
-        summary = play(settings, chosen, out, reporter.tell)
+    warn(settings, out)
+    try:
+        with Reporter(settings, quiet=as_json) as reporter:
+            summary = play(settings, chosen, out, reporter.tell)
+    except KeyboardInterrupt:
+        rest = f"; the logs in '{out}' end without a closing record" if out and logs != "none" else ""
+        raise typer.Exit(complain(f"interrupted{rest}", 130)) from None
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
         show_summary(summary, out)
+    if summary["stopped"]:
+        raise typer.Exit(complain(f"the run stopped: {summary['stopped']}", 1))
+
+
+def warn(settings: Any, out: Path | None) -> None:
+    """Say on standard error what the caller may not expect."""
+    if settings.byzantine > settings.tolerated:
+        complain(f"note: {settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated")
+    if out and (out / "summary.json").exists():
+        complain(f"note: the run in '{out}' is replaced")
 
 
 class Reporter:
@@ -188,7 +225,7 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
     rows = [
         ("peers", f"{summary['peers']}, {summary['byzantine']} of them attackers"),
         ("attack", attack),
-        ("steps", f"{summary['steps']}, {summary['retries']} voided attempts"),
+        ("steps", f"{summary['steps']}, voided attempts: {summary['retries']}"),
         (
             "test loss" if summary["accuracy"] is None else "test accuracy",
             quality_row(summary, "accuracy", "loss", "diverged"),
@@ -216,7 +253,8 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
 def quality_row(summary: dict[str, Any], accuracy: str, loss: str, diverged: str) -> str:
     """One run's accuracy and loss."""
     parts = [] if summary[accuracy] is None else [f"{summary[accuracy]:.4f}"]
-    parts.append("loss is no number" if summary[loss] is None else f"loss {summary[loss]:.4g}")
+    name = "loss " if parts else ""
+    parts.append("loss is no number" if summary[loss] is None else f"{name}{summary[loss]:.4g}")
     parts += ["diverged"] if summary[diverged] else []
     return ", ".join(parts)
 
@@ -240,6 +278,7 @@ def audit_command(
     """Replay a log through the protocol; exit 0 if every record follows, 1 naming the first that does not."""
     paths = log_paths(run_or_log)
     results = [audit_one(path, (task, device, data) if recompute else None) for path in paths]
+    accept_early_leavers(paths, results)
     heads = {result["head"] for result in results if result["accepted"]}
     if len(heads) > 1:
         results.append({"log": str(run_or_log), "accepted": False, "reason": "the logs end with different heads"})
@@ -249,6 +288,17 @@ def audit_command(
         for result in results:
             show_audit(result)
     raise typer.Exit(0 if all(result["accepted"] for result in results) else 1)
+
+
+def accept_early_leavers(paths: list[Path], results: list[dict[str, Any]]) -> None:
+    """An honest peer eliminated in a pair has a log that ends there: accept it as the beginning of an accepted one."""
+    accepted = [(path, result) for path, result in zip(paths, results, strict=True) if result["accepted"]]
+    for path, result in zip(paths, results, strict=True):
+        for whole, report in accepted if result.get("unclosed") else ():
+            left = any(removal["peer"].startswith(path.stem) for removal in report["removed"])
+            if left and whole.read_bytes().startswith(path.read_bytes()):
+                result.update(report, log=str(path), records=result["first_bad_record"], left_early=True)
+                break
 
 
 def log_paths(path: Path) -> list[Path]:
@@ -274,7 +324,9 @@ def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
     except LogError as error:
-        return {"log": str(path), "accepted": False, "first_bad_record": error.record, "reason": error.reason}
+        reason = error.reason.removeprefix(f"record {error.record}: ")
+        found = {"first_bad_record": error.record, "reason": reason, "unclosed": isinstance(error, UnclosedLog)}
+        return {"log": str(path), "accepted": False, **found}
     return {"log": str(path), "accepted": True, **describe_report(report)}
 
 
@@ -284,7 +336,10 @@ def prepare_recomputation(path: Path, content: bytes, name: str | None, device: 
 
     genesis = read_genesis(content)
     described = genesis.configuration.task
-    task = find_task(name or described.split()[0], device=device, path=data)
+    words = described.split()
+    if name is None and (not words or ":" in words[0]):
+        fail("the log is about a task that is not installed here: name it with --task")
+    task = find_task(name or words[0], device=device, path=data)
     if task.description != described:
         fail(f"the log is about '{described}', but this machine's task is '{task.description}'")
     kept = path.with_suffix(".aggregates")
@@ -297,6 +352,7 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
     """An accepted log as plain data."""
     return {
         "run": report.genesis.run.hex(),
+        "peers": report.genesis.configuration.peers,
         "records": report.records,
         "trials": report.trials,
         "verdicts": "recomputed" if report.recomputed else "as recorded",
@@ -318,11 +374,13 @@ def show_audit(result: dict[str, Any]) -> None:
         good = f"; the last good record is {record - 1}" if record else ""
         console.print(f"{result['log']}: {where}: {result['reason']}{good}", markup=False, style="red")
         return
+    gone = len(result["removed"])
     console.print(
-        f"{result['log']}: accepted, {result['records']} records, {result['trials']} trials"
-        f" ({result['verdicts']}), {len(result['removed'])} peers left",
+        f"{result['log']}: accepted, {result['records']} records, {result['trials']} trials ({result['verdicts']}),"
+        f" {gone} of {result['peers']} peers removed" + (", its owner among them" if "left_early" in result else ""),
         markup=False,
     )
+    console.print(f"  run {result['run']}\n  final log head {result['head']}", markup=False)
     for left in result["removed"]:
         console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)
     if result["parameter_hash"]:
@@ -351,6 +409,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
     ``arguments``: the command line without the program's name; None for that of the process.
     """
+    if arguments is None and hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that went away is no verdict
     run: Callable[..., Any] = typer.main.get_command(app)
     try:
         sys.exit(run(args=arguments, prog_name="btard", standalone_mode=False) or 0)
@@ -360,11 +420,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(complain(str(error)))
     except Exception as error:
         if isinstance(error, WRONG_CALL):
-            sys.exit(complain(error.format_message()))
+            message = error.format_message()
+            sys.exit(complain(message) if message else 2)
         raise
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
 
 
 def complain(sentence: str, code: int = 2) -> int:

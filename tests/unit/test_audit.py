@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 from btard.conformance.audit import Recomputation, audit, plausible, read_contents
 from btard.protocol import verification
-from btard.protocol.arithmetic import float64_bytes
+from btard.protocol.arithmetic import Float64, float64_bytes
 from btard.protocol.bans import Fault
 from btard.protocol.encoding import decode_sequence, encode
 from btard.protocol.identity import Identity
 from btard.protocol.log import Finding, Genesis, LogError, Record, Subject, Trial, Verdict
-from btard.protocol.messages import Phase, seal
+from btard.protocol.messages import Envelope, Phase, seal
 from btard.protocol.model import ProtocolError
 from btard.protocol.step import Peer, State
+from btard.protocol.verification import Transcript
 from btard_adversary.attacks.aggregation import CoveredAggregate
 from btard_adversary.attacks.gradients import SignFlip
 from swarms import Swarm, Tamper, played, sign
-from tampering import CASES
+from tampering import CASES, Shifted
 
 BY_NAME = {case.name: case for case in CASES}
 
@@ -250,6 +251,25 @@ def test_an_erased_entry_is_named(eventful: Swarm) -> None:
         assert bad(log) == index
 
 
+@pytest.mark.requirement("LOG-5")
+@pytest.mark.parametrize("erased", [False, True])
+def test_half_of_the_heads_do_not_cover_the_record_before(erased: bool) -> None:
+    """Keys were bought, and some entries of six name another head, or are gone."""
+    run = played(steps=1)
+
+    def altered(entry: Envelope | None) -> Envelope | None:
+        assert entry is not None
+        author = next(peer for peer in run.peers if peer.peer_id == entry.sender)
+        return None if erased else seal(author, entry.run, entry.slot, bytes(32), entry.body)
+
+    def log(count: int) -> bytes:
+        return forged(run, 4, lambda r: replace(r, entries=(*map(altered, r.entries[:count]), *r.entries[count:])))
+
+    assert (bad(log(2)), bad(log(3)), bad(log(4))) == (4, 3, 3)
+    with pytest.raises(LogError, match="a majority signed next do not cover it"):
+        audit(log(3))
+
+
 @pytest.mark.requirement("LOG-4")
 def test_entries_are_in_roster_order_and_one_for_each_peer(eventful: Swarm) -> None:
     changes: list[Callable[[Record], Record]] = [
@@ -335,15 +355,47 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
     assert not says(Subject.WORKER, Fault.WRONG_REPORT, accused, float64_bytes(np.full(size, np.nan)))
 
 
+def corrupt(monkeypatch: pytest.MonkeyPatch, change: Callable[[Verdict], Verdict]) -> None:
+    """Make all peers agree on changed verdicts."""
+
+    def crooked(trial: Trial, transcript: Any, residual_ratio: float) -> Any:
+        return change((yield from verification.judge(trial, transcript, residual_ratio)))
+
+    monkeypatch.setattr("btard.network.simulator.Peer", lambda who, conduct: Peer(who, conduct, crooked))
+
+
+@pytest.mark.requirement("LOG-5")
+@pytest.mark.requirement("LOG-6")
+@pytest.mark.parametrize("changes", [{"step": 7}, {"accused": bytes(32)}, {"subject": Subject.CONTENT}])
+def test_a_verdict_of_another_trial_is_refused_though_all_peers_signed_it(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    corrupt(monkeypatch, lambda verdict: replace(verdict, trial=replace(verdict.trial, **changes)))
+    run = played({2: BY_NAME["a false accusation"].make(1)})
+    assert run.faults == [(2, Fault.FALSE_ACCUSATION)]
+    record = next(record for record in run.log_records if record.verdicts)
+    assert bad(run.log) == bad(run.log, run.recomputation()) == record.index
+    with pytest.raises(LogError, match="lacks the verdict of a trial"):
+        audit(run.log)
+
+
+@pytest.mark.requirement("LOG-6")
+def test_nobody_is_found_guilty_twice_of_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    corrupt(monkeypatch, lambda verdict: replace(verdict, findings=verdict.findings * 2))
+    run = played({2: BY_NAME["norms one bit off"].make(1)})
+    assert run.faults == [(2, Fault.WRONG_REPORT)]
+    record = next(record for record in run.log_records if record.verdicts)
+    assert bad(run.log) == bad(run.log, run.recomputation()) == record.index
+
+
 @pytest.mark.requirement("LOG-6")
 def test_a_verdict_that_all_peers_agreed_on_is_still_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A swarm of liars convicts an honest peer. Its log is consistent; only recomputation shows the crime."""
 
-    def crooked(trial: Trial, transcript: Any, residual_ratio: float) -> Any:
-        verdict = yield from verification.judge(trial, transcript, residual_ratio)
-        return replace(verdict, findings=(Finding(trial.accused, Fault.WRONG_HASH),))
+    def convict(verdict: Verdict) -> Verdict:
+        return replace(verdict, findings=(Finding(verdict.trial.accused, Fault.WRONG_HASH),))
 
-    monkeypatch.setattr("btard.network.simulator.Peer", lambda who, conduct: Peer(who, conduct, crooked))
+    corrupt(monkeypatch, convict)
     run = played({2: BY_NAME["a false accusation"].make(1)})
     victim = run.removals[0].peer
     assert victim not in run.coalition
@@ -370,20 +422,20 @@ def test_recomputation_needs_every_applied_aggregate(eventful: Swarm) -> None:
     applied = eventful.observed[0].state.history[0].aggregate_hashes
     for missing in (applied[0], applied[-1]):
         kept = {key: body for key, body in eventful.contents.items() if key != missing}
-        with pytest.raises(LogError, match="was not kept beside the log") as caught:
+        with pytest.raises(LogError, match="is missing or altered beside the log") as caught:
             audit(eventful.log, eventful.recomputation(contents=kept))
         assert commits[0] < caught.value.record < commits[1]
-    with pytest.raises(LogError, match="was not kept beside the log"):
+    with pytest.raises(LogError, match="is missing or altered beside the log"):
         audit(eventful.log, eventful.recomputation(contents={}))
 
 
-def test_a_trial_of_content_needs_the_content() -> None:
+def test_a_trial_of_content_convicts_without_the_content() -> None:
+    """An honest aggregate is with everybody, so what nobody kept was not sent by an honest peer (VER-10)."""
     run = played({3: BY_NAME["an aggregate of NaN"].make(1)}, steps=2)
-    record = next(record for record in run.log_records if record.verdicts)
     nan = [key for key, body in run.contents.items() if np.isnan(np.frombuffer(body, "<f4")).any()]
     kept = {key: body for key, body in run.contents.items() if key not in nan}
     assert len(kept) == len(run.contents) - 1
-    assert bad(run.log, run.recomputation(contents=kept)) == record.index
+    assert audit(run.log, run.recomputation(contents=kept)).removals == run.removals
 
 
 def test_a_state_hash_that_the_majority_made_up_is_found() -> None:
@@ -441,3 +493,20 @@ def test_the_genesis_record_is_record_0(short: Swarm) -> None:
     other = replace(short.genesis, configuration=replace(short.genesis.configuration, steps=2)).encode()
     assert bad(b"".join([other, *parts[1:]])) == 1
     assert isinstance(short.state, State)
+
+
+class ShiftedAndMisreported(Shifted):
+    """Two crimes in one step: a shifted aggregate, and a report that is not the truth."""
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """Inner products half as large."""
+        return honest * [[0.5], [1.0]] if self.now(state) else honest
+
+
+@pytest.mark.requirement("LOG-6")
+def test_an_aggregator_may_be_guilty_of_its_report_and_of_its_aggregate() -> None:
+    run = played({3: lambda seating: ShiftedAndMisreported(seating, 1)}, steps=3)
+    (verdict,) = next(record.verdicts for record in run.log_records if record.verdicts)
+    assert [finding.fault for finding in verdict.findings] == [Fault.WRONG_REPORT, Fault.WRONG_AGGREGATE]
+    for recomputation in (None, run.recomputation()):
+        assert audit(run.log, recomputation).removals == run.removals

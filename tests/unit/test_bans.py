@@ -28,6 +28,7 @@ from btard.protocol.messages import (
     Phase,
     Report,
     Reveal,
+    SignedHeader,
     Slot,
     body_hash,
     seal,
@@ -36,6 +37,8 @@ from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.step import (
     Attempt,
     Charge,
+    CommitRules,
+    Conduct,
     Peer,
     Plan,
     Rules,
@@ -46,12 +49,13 @@ from btard.protocol.step import (
     open_attempt,
     proves_mismatch,
     public_fault,
+    transcribe,
 )
 from btard.protocol.verification import Transcript
 from hypothesis import given
 from hypothesis import strategies as st
 from swarms import Swarm, Tamper, configuration, genesis, identities, played, say, scatter, sign
-from tampering import CASES, accusing, complaint, past_worker
+from tampering import CASES, accusing, attaching, complaint, noting, past_worker, received_headers
 
 GENESIS = genesis(configuration())
 PEERS = identities(6, 0)
@@ -299,6 +303,8 @@ def gathered(author: int, part: int, content: bytes, **slot: Any) -> Envelope:
         (scattered(2, 1, b"wrong", phase=Phase.GATHER), Aggregate(None), False),
         (scattered(2, 1, b"wrong", phase=Phase.COMMIT), Aggregate(None), False),
         (replace(scattered(2, 1, b"wrong"), run=bytes(32)), Aggregate(None), False),
+        (seal(PEERS[2], bytes(32), Slot(0, 0, Phase.SCATTER, 1), bytes(32), b"wrong"), Aggregate(None), False),
+        (seal(PEERS[2], bytes(32), Slot(0, 0, Phase.GATHER, 2), bytes(32), b"wrong"), Reveal(bytes(64)), False),
         (replace(scattered(2, 1, b"wrong"), signature=bytes(64)), Aggregate(None), False),
         (replace(scattered(2, 1, b"wrong"), sender=IDS[3]), Aggregate(None), False),
         (
@@ -310,6 +316,8 @@ def gathered(author: int, part: int, content: bytes, **slot: Any) -> Envelope:
         (gathered(2, 2, b"wrong"), Reveal(bytes(64)), True),
         (gathered(2, 2, bytes([2])), Reveal(bytes(64)), False),  # as announced
         (gathered(2, 3, bytes([2])), Reveal(bytes(64)), False),  # not its part
+        (gathered(2, 3, b"wrong"), Reveal(bytes(64)), False),  # whatever it says
+        (gathered(2, 6, b"wrong"), Reveal(bytes(64)), False),  # there is no such part
         (gathered(2, 2, b"wrong", attempt=1), Reveal(bytes(64)), False),
         (gathered(2, 2, b"wrong"), Aggregate(None), False),
         (gathered(2, 2, b"wrong"), Report(b"", b""), False),
@@ -327,6 +335,22 @@ def test_a_validator_and_a_closing_step_have_no_parts_to_mismatch() -> None:
     state, opened = attempt()
     closing = replace(opened, part_hashes=(), aggregate_hashes=())
     assert not proves_mismatch(state, closing, gathered(2, 2, b"wrong").signed_header, Reveal(bytes(64)))
+
+
+def signed_elsewhere(tamper: Tamper) -> tuple[SignedHeader, ...]:
+    """What an honest peer signed in the slot of the part that I just got, but in another run."""
+    header = received_headers(tamper)[0]
+    author = next(peer for peer in tamper.swarm.peers if peer.peer_id == header.sender)
+    return (seal(author, bytes(32), header.slot, header.log_head, b"other").signed_header,)
+
+
+@pytest.mark.requirement("BAN-7")
+@pytest.mark.parametrize("phase", [Phase.AGGREGATE, Phase.REVEAL])
+def test_what_was_signed_in_another_run_convicts_only_who_attaches_it(phase: Phase) -> None:
+    run = played({3: Tamper({phase: noting(attaching(signed_elsewhere))})})
+    assert run.faults == [(3, Fault.FALSE_NOTICE)]
+    (proof,) = run.message(3, run.removals[0].slot.step, 0, phase).notices.evidence
+    assert proof.authentic and proof.sender in run.state.roster
 
 
 # -- Trials -----------------------------------------------------------------------------------------------
@@ -388,6 +412,49 @@ def test_an_accused_who_is_out_is_not_tried_and_its_accusers_go_free() -> None:
     assert [removal.peer for removal in departures.removals] == [IDS[1], IDS[3]]
     tried, departures, _ = hold([worker(1, 0)], {}, roster=(IDS[0], *IDS[2:]))
     assert (tried, departures.removals) == ([], [])
+
+
+@pytest.mark.requirement("BAN-8")
+def test_accusations_are_tried_by_step_then_by_id() -> None:
+    state = replace(initial_state(GENESIS), step=2)
+    plan = Plan(2, (IDS[3],), {IDS[3]: IDS[4]})
+    past = transcribe(state, open_attempt(state, Plan(0, (), {})), b"", None)
+    state = replace(state, history=(replace(past, step=0), replace(past, step=1)))
+    said = {0: Accusation(IDS[5], 1), 1: Accusation(IDS[2], 1), 3: Accusation(IDS[4], 0)}
+    delivered: dict[PeerId, Message] = {IDS[i]: Commit((), bytes(32), bytes(32), (said[i],)) for i in said}
+    assert CommitRules().charges(state, open_attempt(state, plan), delivered) == [
+        Charge(Trial(0, IDS[4], Subject.WORKER), (IDS[3],)),
+        Charge(Trial(1, IDS[2], Subject.WORKER), (IDS[1],)),
+        Charge(Trial(1, IDS[5], Subject.WORKER), (IDS[0],)),
+    ]
+
+
+class TwoLies(Conduct):
+    """Once, as a validator: accuses its target of step t - 2, and of step t - 1 a worker with a lower id."""
+
+    def __init__(self, me: PeerId) -> None:
+        self.me = me
+        self.said: tuple[Accusation, ...] = ()
+
+    def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
+        """The two lies, in the order of ids, which is not that of steps."""
+        workers = state.history[-1].workers if state.history else ()
+        target = plan.targets.get(self.me, b"")
+        lower = [peer for peer in workers if peer < target and peer != self.me]
+        if self.said or self.me not in workers or not lower:
+            return honest
+        self.said = (Accusation(lower[0], state.step - 1), Accusation(target, state.step - 2))
+        return self.said
+
+
+@pytest.mark.requirement("BAN-8")
+def test_an_older_step_is_tried_before_a_lower_id() -> None:
+    liar = TwoLies(IDS[5])
+    run = played({5: lambda seating: liar}, steps=12)
+    assert run.faults == [(5, Fault.FALSE_ACCUSATION)]
+    newer, older = (Trial(a.step, a.accused, Subject.WORKER) for a in liar.said)
+    record = next(record for record in run.log_records if record.verdicts)
+    assert [verdict.trial for verdict in record.verdicts] == [older, newer]
 
 
 @pytest.mark.requirement("BAN-8")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from btard import __version__
 from btard.cli import main
+from btard.protocol.encoding import decode_sequence
+from btard.protocol.log import Genesis
 
 SUMMARY_KEYS = {
     "task", "profile", "peers", "byzantine", "attack", "steps", "seed", "accuracy", "loss", "byzantine_banned",
@@ -74,6 +80,13 @@ REFUSED = [
     (("--config", "no-such-file.toml"), "no-such-file.toml"),
     (("--task", "quadratic", "--out", "/proc/no/such/place"), "cannot write"),
     (("--no-such-option",), "--no-such-option"),
+    (("--out", ""), "--out"),
+    (("--device", "abacus", "--task", "quadratic"), "abacus"),
+    (("--byzantine", "1", "--attack", ""), "name"),
+    (("--byzantine", "1", "--attack", "os:getcwd"), "getcwd"),
+    (("--byzantine", "1", "--attack", "sign-flip:"), "module:name"),
+    (("--byzantine", "1", "--attack", "btard.protocol.step:Peer", "--task", "quadratic"), "not a Conduct"),
+    (("--byzantine", "1", "--attack", "label-flip", "--task", "quadratic"), "labels"),
 ]
 
 
@@ -117,6 +130,7 @@ VIOLATIONS = [
     ({"no_such_field": 1}, "no_such_field"),
     ({"phi": "much"}, "takes a number"),
     ({"m_max": 1.5}, "whole number"),
+    ({"lambda": 10**330}, "out of range"),
 ]
 
 
@@ -224,6 +238,76 @@ def test_several_attacks_at_once() -> None:
     }  # fmt: skip
 
 
+def test_the_version_is_told() -> None:
+    assert btard("--version").stdout == f"btard {__version__}\n"
+
+
+def test_no_command_shows_the_help() -> None:
+    done = btard()
+    assert done.returncode == 2
+    assert "train" in done.stdout
+    assert "btard: " not in done.stderr
+
+
+def test_a_replaced_run_is_announced_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = btard("train", *SMALL, "--out", str(tmp_path / "run"))
+    assert f"the run in '{tmp_path / 'run'}' is replaced" in done.stderr
+    assert len(list((tmp_path / "run" / "log").iterdir())) == 2
+
+
+def test_files_in_the_way_are_a_wrong_call(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "run" / "summary.json").mkdir(parents=True)
+    for out in (tmp_path / "file", tmp_path / "run"):
+        done = btard("train", *SMALL, "--out", str(out))
+        assert (done.returncode, done.stderr.splitlines()[-1].startswith("btard: cannot write")) == (2, True)
+
+
+def test_a_nested_configuration_file_is_refused(tmp_path: Path) -> None:
+    for name in ("deep.json", "deep.toml"):
+        (tmp_path / name).write_text("a = " * name.endswith("toml") + "[" * 100_000)
+        done = btard("train", "--config", str(tmp_path / name))
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_an_audit_imports_nothing_because_a_log_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "foreign_task.py").write_text("from btard.training.analytic import quadratic\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ("--task", "foreign_task:quadratic", "--peers", "4", "--steps", "2")
+    assert btard("train", *arguments, "--out", str(tmp_path / "run")).returncode == 0
+    log = next((tmp_path / "run" / "log").glob("*.cborseq"))
+    genuine = Genesis.decode(next(decode_sequence(log.read_bytes(), 1 << 20))[1])
+    renamed = replace(genuine, configuration=replace(genuine.configuration, task="os:abort now"))
+    (tmp_path / "named.cborseq").write_bytes(renamed.encode())
+    done = btard("audit", str(tmp_path / "named.cborseq"), "--recompute")
+    assert (done.returncode, "--task" in done.stderr) == (2, True)
+    assert btard("audit", str(tmp_path / "run"), "--recompute", "--task", "foreign_task:quadratic").returncode == 0
+
+
+def test_an_interrupted_run_says_so_and_its_log_is_readable(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "btard.cli", "train", "--task", "quadratic", "--steps", "100000"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    log_folder, deadline = tmp_path / "run" / "log", time.monotonic() + 60
+    while time.monotonic() < deadline and not any(p.stat().st_size > 50_000 for p in log_folder.glob("*.cborseq")):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupted" in errors
+    audited = btard("audit", str(tmp_path / "run"), "--json")
+    assert audited.returncode == 1
+    assert json.loads(audited.stdout)[0]["reason"].startswith("the log ends here")
+
+
+def test_a_closed_pipe_is_no_verdict(run_folder: Path) -> None:
+    command = f"{sys.executable} -m btard.cli audit {run_folder} | head -c 0; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def test_attacks_are_listed_one_line_each() -> None:
     done = btard("attacks")
     names = [line.split()[0] for line in done.stdout.splitlines()]
@@ -248,8 +332,9 @@ def test_output_to_a_pipe_is_plain() -> None:
 def test_more_attackers_than_tolerated_is_a_named_outcome() -> None:
     done = btard(
         "train", "--task", "quadratic", "--peers", "8", "--byzantine", "4", "--tolerate", "1", "--steps", "60",
-        "--attack", "false-accuser",
+        "--attack", "false-accuser", "--json",
     )  # fmt: skip
-    assert done.returncode == 2
-    assert "still tolerated" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert "4 attackers, but only b = 1 is tolerated" in done.stderr
+    summary = json.loads(done.stdout)
+    assert "still tolerated" in summary["stopped"]

@@ -129,6 +129,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         with_content((0, settings(optimizer=[["name", 1]]))),
         with_content((2, bytes(31))),
         with_content((0, settings(distance_ratio=float64_bytes([0.0])))),  # 0 is replaced by the default: no round trip
+        with_content((0, settings(distance_ratio=float64_bytes([0.0]))), run=GENESIS.run),  # the run of that default
     ],
 )
 def test_a_malformed_genesis_record_is_refused(data: bytes) -> None:

@@ -201,5 +201,3 @@ def test_a_configuration_is_a_value() -> None:
     assert configuration() == configuration()
     assert replace(configuration(), steps=5) != configuration()
     assert isinstance(configuration(), Configuration)
-    assert configuration(peers=7).quorum == 4
-    assert configuration(peers=6).quorum == 4

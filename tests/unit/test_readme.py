@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from btard.cli import app
+import pytest
+from btard.cli import app, main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_snippet_is_the_tested_one() -> None:
-    shown = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert shown is not None
-    assert shown[1] == (ROOT / "tests" / "unit" / "readme_task_snippet.py").read_text(encoding="utf-8")
+    shown = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert shown[0] == (ROOT / "tests" / "unit" / "readme_task_snippet.py").read_text(encoding="utf-8")
 
 
 def test_every_link_into_the_repository_leads_somewhere() -> None:
@@ -28,3 +29,19 @@ def test_every_command_shown_exists() -> None:
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert shown
     assert shown <= known
+
+
+def test_the_attack_and_the_configuration_shown_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = re.findall(r"```(?:python|toml)\n(.*?)```", README, re.DOTALL)
+    attack = next(block for block in shown if "GradientAttack" in block)
+    settings = next(block for block in shown if "m_max" in block)
+    (tmp_path / "readme_attack.py").write_text(attack)
+    (tmp_path / "config.toml").write_text(settings)
+    monkeypatch.syspath_prepend(tmp_path)
+    arguments = ["--byzantine", "7", "--attack", "readme_attack:Undo", "--config", str(tmp_path / "config.toml")]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--steps", "20", "--out", str(tmp_path / "run"), *arguments])
+    assert not ended.value.code
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["byzantine_banned"] > 0
+    assert {removal["fault"] for removal in summary["removals"]} == {"wrong hash"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -195,6 +196,15 @@ def test_one_entry_that_is_no_number_makes_a_report_impossible(part: int, which:
     products, norms = HONEST.reports[0].copy()
     (products if which == "inner product" else norms)[part] = value
     assert not numbers(products, norms)
+
+
+@pytest.mark.requirement("VER-2")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1e308, -np.finfo(np.float64).max])
+def test_norms_out_of_all_range_are_refused_without_a_warning(value: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not numbers(np.zeros(5), np.full(5, value))
+        assert not numbers(np.full(5, value), np.full(5, value))
 
 
 @pytest.mark.requirement("VER-2")

@@ -8,7 +8,12 @@ import numpy as np
 from btard.network.coalition import Seating
 from btard.protocol.arithmetic import Float32, admissible_gradient
 from btard.protocol.messages import Accusation
+from btard.protocol.model import ProtocolError
 from btard.protocol.step import Conduct, Plan, State
+
+
+class AttackError(ProtocolError):
+    """An attack that does not do what an attack can do; the message is one sentence."""
 
 
 class Attack(Conduct):
@@ -43,7 +48,10 @@ class GradientAttack(Attack):
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The poisoned gradient in steps of the attack, else the honest one."""
-        poisoned = self.poison(state, honest) if self.acts(state) else honest
+        with np.errstate(all="ignore"):  # an attack may overflow on purpose
+            poisoned = np.asarray(self.poison(state, honest) if self.acts(state) else honest, dtype=np.float32)
+        if poisoned.shape != honest.shape:
+            raise AttackError(f"{type(self).__name__}.poison gave shape {poisoned.shape}, not {honest.shape}")
         limit = self.world.gradient_limit
         return poisoned if limit is None else admissible_gradient(poisoned, limit)
 

@@ -53,9 +53,13 @@ class RandomNoise(GradientAttack):
 
 
 class LabelFlip(GradientAttack):
-    """The gradient of the same batch with flipped labels (y becomes K − 1 − y)."""
+    """The gradient of the same batch with flipped labels (y becomes K − 1 − y). Needs a task with labels."""
 
     summary = "compute the gradient on flipped labels"
+
+    def __init__(self, seating: Seating) -> None:
+        super().__init__(seating)
+        seating.task.poisoned_gradient(seating.task.initial_parameters(), bytes(32))  # refuse at once, not mid-run
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """The gradient on flipped labels, times scale."""

@@ -29,9 +29,14 @@ from btard.protocol.channel import (
 from btard.protocol.encoding import DecodeError, decode, decode_sequence
 from btard.protocol.log import MAX_RECORD, Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Commit, Envelope, Phase, belongs, body_hash, octets
-from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.step import Peer, State, initial_state, run
 from btard.protocol.verification import Judge, Transcript
+
+
+class UnclosedLog(LogError):
+    """A log that ends well but for its closing record: cut, interrupted, or its owner left the run."""
+
 
 WORKER_FAULTS = (Fault.WRONG_HASH, Fault.WRONG_REPORT)
 MAX_CONTENT = 1 << 34
@@ -46,6 +51,7 @@ class AuditReport:
     trials: int
     removals: tuple[Removal, ...]
     head: bytes
+    """The final log head, the one that the closing record's entries sign."""
     recomputed: bool
     state_hash: bytes | None
     """Of parameters and optimizer after the last step; None without recomputation."""
@@ -72,7 +78,10 @@ def read_genesis(data: bytes) -> Genesis:
 def read_contents(path: Path) -> dict[bytes, bytes]:
     """Aggregates kept beside a log, by hash; raises :class:`ProtocolError` on a malformed file."""
     items = (item for _, item in decode_sequence(path.read_bytes(), MAX_CONTENT))
-    bodies = (octets(decode(item, MAX_CONTENT)) for item in items)
+    try:
+        bodies = [octets(decode(item, MAX_CONTENT)) for item in items]
+    except ProtocolError as error:
+        raise ProtocolError(f"'{path}' does not hold aggregates: {error}") from error
     return {body_hash(body): body for body in bodies}
 
 
@@ -117,6 +126,8 @@ class Auditor:
             self.state = stop.value
         except LogError:
             raise
+        except ToleranceExceeded as error:
+            raise LogError(self.position, f"the run stopped here: {error}") from error
         except ProtocolError as error:
             raise LogError(self.position, str(error)) from error
         self.expect_end()
@@ -126,7 +137,7 @@ class Auditor:
             self.position + 1,
             self.trials,
             self.state.removals,
-            self.head,
+            self.state.head,
             self.recomputation is not None,
             replica.state_hash if replica else None,
         )
@@ -157,7 +168,7 @@ class Auditor:
         try:
             item = next(self.reader, None)
             if item is None:
-                raise LogError(self.position, "the log ends here without a closing record")
+                raise UnclosedLog(self.position, "the log ends here without a closing record")
             record = Record.decode(item[1])
         except DecodeError as error:
             raise LogError(self.position, str(error)) from error
@@ -212,7 +223,7 @@ class Auditor:
     def require_kept(self, kept: bool) -> None:
         """Refuse to go on without an aggregate that a verdict or an update depends on."""
         if not kept:
-            raise LogError(self.position, "an aggregate that recomputation needs was not kept beside the log")
+            raise LogError(self.position, "an aggregate that it announces is missing or altered beside the log")
 
     # -- Checking ---------------------------------------------------------------------------------
 
@@ -228,7 +239,9 @@ class Auditor:
         if not self.verdicts or self.verdicts[0].trial != trial:
             raise LogError(self.position, "it lacks the verdict of a trial that its messages call for")
         verdict = self.verdicts.pop(0)
-        if not all(plausible(finding, trial, transcript) for finding in verdict.findings):
+        guilty = [(finding.peer, finding.fault in WORKER_FAULTS) for finding in verdict.findings]
+        fits = all(plausible(finding, trial, transcript) for finding in verdict.findings)
+        if not fits or len(set(guilty)) < len(guilty):
             raise LogError(self.position, "it holds a verdict that no such trial can have")
         return verdict
         yield  # a judge is a generator
@@ -236,10 +249,7 @@ class Auditor:
     def recomputed(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
         """The peers' own judge, counted; content of impossible aggregates is taken from what was kept."""
         self.trials += 1
-        if trial.subject is Subject.CONTENT:
-            announced = transcript.aggregate_hashes[transcript.workers.index(trial.accused)]
-            self.require_kept(self.recomputation is not None and announced in self.recomputation.contents)
-        else:
+        if trial.subject is not Subject.CONTENT:  # content that nobody had convicts, here as among the peers
             self.require_kept(transcript.aggregate is not None)
         return (yield from verification.judge(trial, transcript, residual_ratio))
 

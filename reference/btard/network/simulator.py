@@ -53,6 +53,7 @@ class Witnessed(Conduct):
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The honest gradient."""
+        honest.setflags(write=False)  # seen, not touched
         self.world.gradients[self.peer] = honest
         return honest
 
@@ -66,17 +67,20 @@ class StepOracle:
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
         self.known: dict[tuple[bytes, bytes], Float32] = {}
-        self.evaluations = 0
 
-    def answer(self, request: ComputeGradient) -> Float32:
-        """The gradient asked for, float32 ``[d]``; read-only, since peers share it."""
+    def answer(self, request: ComputeGradient, trusted: bool) -> Float32:
+        """The gradient asked for, float32 ``[d]``; read-only, since peers share it.
+
+        Only a ``trusted`` peer's state hash is taken as the name of its parameters.
+        """
         key = (request.state_hash, request.seed)
-        if key not in self.known:
-            self.evaluations += 1
-            gradient = np.array(self.oracle.gradient(request.parameters, request.seed), dtype=np.float32)
-            gradient.setflags(write=False)
+        if trusted and key in self.known:
+            return self.known[key]
+        gradient = np.array(self.oracle.gradient(request.parameters, request.seed), dtype=np.float32)
+        gradient.setflags(write=False)
+        if trusted:
             self.known[key] = gradient
-        return self.known[key]
+        return gradient
 
     def next_step(self) -> None:
         """Forget the step that has ended."""
@@ -194,6 +198,9 @@ class Simulation:
             seat.state = stop.value
         except Expelled as expelled:
             seat.state = expelled.state
+        except ProtocolError:
+            if not seat.byzantine:  # a Byzantine peer that trips over its own lies falls silent
+                raise
         seat.finished = True
         return None
 
@@ -201,14 +208,14 @@ class Simulation:
         """Answer a request that needs no other peer."""
         match request:
             case ComputeGradient():
-                return self.gradients.answer(request)
+                return self.gradients.answer(request, trusted=not seat.byzantine)
             case FetchContent():
                 return self.contents.get(request.content_hash, b"")
             case AppendRecord():
                 if not seat.byzantine:
                     self.record(seat.id, request.record)
             case StepApplied():
-                if request.state.step > max(other.state.step for other in self.seats.values()):
+                if not seat.byzantine and request.state.step > max(other.state.step for other in self.honest):
                     self.gradients.next_step()
                     self.world.gradients.clear()
                 seat.state = request.state
@@ -244,10 +251,10 @@ class Simulation:
         """Send ``envelope`` over the wire: bytes out, bytes in, and nothing that does not belong."""
         if envelope is None:
             return None  # requirement: CHAN-4
-        data = envelope.encode()
-        self.seats[sender].bytes_sent += copies * len(data)
         limit = MAX_AGREED_BODY if slot.phase.agreed else 4 * self.genesis.configuration.dimension
         try:
+            data = envelope.encode()
+            self.seats[sender].bytes_sent += copies * len(data)
             received = Envelope.decode(data, limit)
         except ProtocolError:  # oversized or unreadable: as if it had not been sent
             return None
@@ -265,14 +272,14 @@ class Simulation:
 
     def scatter(self, slot: Slot, workers: Roster) -> None:
         """Every worker's part j goes to worker j."""
-        sent = {seat.id: scattered(seat) for seat in self.live}
+        sent = {seat.id: envelopes for seat in self.live if len(envelopes := scattered(seat)) == len(workers)}
         for seat in self.live:
             seat.answer = ()
         for part, recipient in enumerate(workers):
             seat, here = self.seats[recipient], slot._replace(part=part)
             announced = seat.request.announced if isinstance(seat.request, Scatter) else ()
             seat.answer = tuple(
-                self.deliver(sent[sender][part], here, sender, 1, expected) if sent.get(sender) else None
+                self.deliver(sent[sender][part], here, sender, 1, expected) if sender in sent else None
                 for sender, expected in zip(workers, announced, strict=True)
             )
 

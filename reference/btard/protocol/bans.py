@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
@@ -99,7 +99,7 @@ def remaining_roster(roster: Roster, removals: Iterable[Removal]) -> Roster:
     return tuple(peer for peer in roster if peer not in gone)
 
 
-def remaining_tolerance(tolerated: int, removals: Iterable[Removal]) -> int:
+def remaining_tolerance(tolerated: int, removals: Sequence[Removal]) -> int:
     """b_t after removals: one less for everyone convicted or absent, one less for every pair.
 
     Raises :class:`ToleranceExceeded` below zero: then more peers were faulty than the run tolerates.
@@ -107,5 +107,6 @@ def remaining_tolerance(tolerated: int, removals: Iterable[Removal]) -> int:
     halves = sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals)
     left = tolerated - halves // 2
     if left < 0:  # requirement: BAN-4
-        raise ToleranceExceeded(f"{-left} more peers left than the {tolerated} still tolerated: the run stops")
+        where = next(f"{slot.phase.name.title()} of step {slot.step}" for slot in (r.slot for r in removals))
+        raise ToleranceExceeded(f"in {where}, {-left} more peers left than the {tolerated} still tolerated")
     return left

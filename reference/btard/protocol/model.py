@@ -160,11 +160,6 @@ class Configuration:
         for census in reachable(self.peers, self.tolerated, self.validators):
             check_ratios(self, census)
 
-    @property
-    def quorum(self) -> int:
-        """The number of first-roster peers that is a strict majority of the roster."""
-        return self.peers // 2 + 1
-
 
 REAL_FIELDS = tuple(f.name for f in fields(Configuration) if f.type == "float")
 COUNT_FIELDS = tuple(f.name for f in fields(Configuration) if f.type == "int")
@@ -180,9 +175,9 @@ def check_counts(config: Configuration) -> None:
     """The inequalities between whole numbers."""
     n, b, d = config.peers, config.tolerated, config.dimension
     require(0 <= b, "b >= 0", f"b = {b}")
-    require(n >= 2 * b + 2, "n >= 2b + 2", f"n = {n}, b = {b}")  # requirement: MODEL-1
+    require(n >= 2 * b + 2, "n >= 2b + 2", f"n = {n}, b = {b} (MODEL-1)")  # requirement: MODEL-1
     require(n <= MAX_PEERS, f"n <= {MAX_PEERS}", f"n = {n}")
-    require(d >= n, "d >= w", f"d = {d}, but the first step has w = n = {n} workers")  # requirement: MODEL-3
+    require(d >= n, "d >= w", f"d = {d}, w = n = {n} in the first step (MODEL-3)")  # requirement: MODEL-3
     require(d <= MAX_DIMENSION, f"d <= {MAX_DIMENSION}", f"d = {d}")
     require(1 <= config.steps <= MAX_STEPS, f"1 <= steps <= {MAX_STEPS}", f"steps = {config.steps}")
     require(1 <= config.validators, "m_max >= 1", f"m_max = {config.validators}")
@@ -209,16 +204,17 @@ def check_ratios(config: Configuration, census: Census) -> None:
     phi, clip, kappa = config.residual_ratio, config.gradient_clip, config.distance_ratio
     b, h = census.tolerated, census.honest_workers
     c = config.radius_factor
-    require(c * (b + phi) < h, "c < h/(b + phi)", f"c = {c:g}, h = {h}, b = {b} {where}")  # requirement: MODEL-5
+    require(c * (b + phi) < h, "c < h/(b + phi)", f"c = {c:g}, h = {h} {where} (MODEL-5)")  # requirement: MODEL-5
     bound = distance_ratio_bound(census, phi, config.spread_ratio)
     require(  # requirement: MODEL-6
         kappa > bound,
         "kappa > rho* + max((b + phi)/h, rho*(h + b + phi)/(h - b - phi))",
-        f"kappa = {kappa:g}, right side = {bound:g} {where}",
+        f"kappa = {kappa:g}, right side = {bound:g} {where} (MODEL-6)",
     )
     rounding = rounding_reach(census, clip, config.radius_max, phi)
     require(  # requirement: MODEL-7
         rounding <= phi * config.radius_min / 2,
         "n*2^-24*max(lambda + (b + phi)*tau_max/h, lambda*(h + b + phi)/(h - b - phi)) <= phi*tau_min/2",
-        f"left side = {rounding:g}, right side = {phi * config.radius_min / 2:g} {where}",
+        f"left side = {rounding:g}, right side = {phi * config.radius_min / 2:g} {where};"
+        f" tau_min = {2 * rounding / phi:.3g} would do (MODEL-7)",
     )

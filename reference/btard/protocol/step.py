@@ -387,7 +387,7 @@ def close(peer: Peer, state: State) -> Exchange[State]:
         raise ToleranceExceeded("fewer than n - b peers signed the same final log head")
     record = Record(state.records, slot, agreeing)
     yield AppendRecord(record)  # requirement: STEP-11
-    return replace(state, head=record.head_after(state.head), records=state.records + 1)
+    return replace(state, records=state.records + 1)
 
 
 def is_closing(envelope: Envelope, head: bytes) -> bool:

@@ -128,7 +128,8 @@ def possible_report(transcript: Transcript, report: Report) -> bool:
         return False
     _, direction_norms = transcript.directions
     products, norms = report.matrix()
-    limit = np.minimum(norms, transcript.radii) * direction_norms * ROUNDING_SLACK
+    with np.errstate(all="ignore"):
+        limit = np.minimum(norms, transcript.radii) * direction_norms * ROUNDING_SLACK
     fits = np.isfinite(norms) & (norms >= 0) & (np.abs(products) <= limit)  # NaN fails every comparison
     return bool(fits.all())  # requirement: VER-2
 

@@ -53,12 +53,18 @@ def label(name: str, summary: dict[str, Any]) -> str:
 
 
 def mark_departures(panels: list[Any], summary: dict[str, Any]) -> None:
-    """A line at every step where someone left, attackers and honest peers apart."""
+    """A line where the attack starts, and at every step where someone left, attackers and honest peers apart."""
+    if summary["attack"]:
+        for panel in panels:
+            panel.axvline(
+                summary["attack_start"], color="#555555", linewidth=0.9, linestyle="-.", label="attack starts"
+            )
     for byzantine, color, text in DEPARTURES:
         steps = [removal["step"] for removal in summary["removals"] if removal["byzantine"] == byzantine]
         for panel in panels:
             for index, step in enumerate(steps):
-                panel.axvline(step, color=color, linewidth=0.9, alpha=0.7, label=text if index == 0 else None)
+                label = f"{text} ({len(steps)})" if index == 0 else None
+                panel.axvline(step, color=color, linewidth=0.9, alpha=0.7, label=label)
 
 
 def title(summary: dict[str, Any]) -> str:

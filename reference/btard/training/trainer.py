@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,16 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.model import PROFILES, RESIDUAL_RATIO, Configuration, PeerId, ProtocolError, least_radius
+from btard.protocol.messages import body_hash
+from btard.protocol.model import (
+    PROFILES,
+    RESIDUAL_RATIO,
+    Configuration,
+    PeerId,
+    ProtocolError,
+    ToleranceExceeded,
+    least_radius,
+)
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
 from btard.protocol.update import apply, describe, from_description, state_hash
@@ -29,7 +38,9 @@ from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
-"""How many times a run measures its quality, about."""
+"""How many times a run measures its quality, about, beside the early steps."""
+EARLY_STEPS = 40
+"""Until here, quality is measured after every second step."""
 
 ATTACKS = "btard.attacks"
 """The entry-point group of attacks."""
@@ -83,6 +94,7 @@ class Settings:
         for name in self.baselines:
             check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
         check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
+        check(self.attack is None or all(self.attack.split(",")), "an attack must have a name")
 
     @property
     def tolerated(self) -> int:
@@ -148,6 +160,13 @@ def radius_floor(settings: Settings, task: Task) -> float:
 
 CONFIGURABLE = {f.name: f.type for f in fields(Configuration) if f.name not in ("profile", "task", "optimizer")}
 SYMBOLS = {
+    "λ": "gradient_clip",
+    "τ_0": "radius_initial",
+    "τ_min": "radius_min",
+    "τ_max": "radius_max",
+    "φ": "residual_ratio",
+    "ρ*": "spread_ratio",
+    "κ": "distance_ratio",
     "n": "peers",
     "b": "tolerated",
     "d": "dimension",
@@ -161,7 +180,7 @@ SYMBOLS = {
     "kappa": "distance_ratio",
     "c": "radius_factor",
 }
-"""The letters of the specification, which a configuration file may use as well."""
+"""The letters of the specification, also spelled out, which a configuration file may use as well."""
 
 
 def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
@@ -169,11 +188,12 @@ def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
     overrides: dict[str, Any] = {}
     for key, value in table.items():
         name = SYMBOLS.get(key, key)
-        check(name in CONFIGURABLE, f"the configuration has no field '{key}'")
+        check(name in CONFIGURABLE, f"the configuration has no field '{key}': it has {', '.join(CONFIGURABLE)}")
         check(name not in overrides, f"the configuration sets '{name}' twice")
         whole = CONFIGURABLE[name] == "int"
         number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
         check(number, f"the configuration field '{key}' takes a {'whole ' if whole else ''}number")
+        check(abs(value) < 2**1000, f"the configuration field '{key}' is out of range")
         overrides[name] = value if whole else float(value)
     return overrides
 
@@ -198,7 +218,7 @@ class Swarm:
         attackers = sorted(self.coalition)
         factories = find_attacks(self.settings.attack) if self.settings.attack else []
         return {
-            peer: factories[index % len(factories)](self.seating(peer, world)) if factories else Conduct()
+            peer: take_seat(factories[index % len(factories)], self.seating(peer, world)) if factories else Conduct()
             for index, peer in enumerate(attackers)
         }
 
@@ -208,6 +228,17 @@ class Swarm:
         return Seating(
             peer, world, self.task, chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
         )
+
+
+def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
+    """One attacker's conduct; raises :class:`RunError` if ``factory`` makes none."""
+    name = getattr(factory, "__name__", str(factory))
+    try:
+        conduct = factory(seating)
+    except TypeError as error:
+        raise RunError(f"attack '{name}' is not a callable that takes a Seating: {error}") from error
+    check(isinstance(conduct, Conduct), f"attack '{name}' makes a {type(conduct).__name__}, which is not a Conduct")
+    return conduct
 
 
 def assemble(settings: Settings, task: Task) -> Swarm:
@@ -265,7 +296,7 @@ Event = Measured | Left | Advanced
 
 def measured_at(step: int, steps: int) -> bool:
     """Whether quality is measured after ``step`` applied steps."""
-    every = max(1, steps // EVALUATIONS)
+    every = 2 if step <= EARLY_STEPS else max(2, steps // EVALUATIONS)
     return step % every == 0 or step == steps
 
 
@@ -273,32 +304,59 @@ def measured_at(step: int, steps: int) -> bool:
 
 
 class LogWriter:
-    """Writes the logs of a run, and the aggregates that recomputation needs, record by record."""
+    """Writes the logs of a run, and the aggregates that recomputation needs, as they come.
 
-    def __init__(self, folder: Path, peers: set[PeerId], genesis: Genesis) -> None:
+    All honest peers append the same records. So one file serves as any one's log: it takes each record from
+    whoever appends it first, and in the end bears the name of a peer that stayed to the end.
+    """
+
+    def __init__(self, folder: Path, owners: Iterable[PeerId], genesis: Genesis) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.logs: dict[PeerId, BinaryIO] = {}
-        self.contents: dict[PeerId, BinaryIO] = {}
-        for peer in sorted(peers):
-            self.logs[peer] = (folder / f"{peer.hex()[:16]}.cborseq").open("wb")
-            self.contents[peer] = (folder / f"{peer.hex()[:16]}.aggregates").open("wb")
-            self.logs[peer].write(genesis.encode())
+        self.folder = folder
+        self.owners = sorted(owners)
+        self.logs = {owner: self.open(owner, "cborseq") for owner in self.owners}
+        self.contents = {owner: self.open(owner, "aggregates") for owner in self.owners}
+        self.next_record = dict.fromkeys(self.owners, 1)
+        self.kept: set[tuple[PeerId, bytes]] = set()
+        for log in self.logs.values():
+            log.write(genesis.encode())
+
+    def open(self, owner: PeerId, suffix: str) -> BinaryIO:
+        """A new file of ``owner``'s."""
+        return self.path(owner, suffix).open("wb")
+
+    def path(self, owner: PeerId, suffix: str) -> Path:
+        """Where a file of ``owner``'s lies."""
+        return self.folder / f"{owner.hex()[:16]}.{suffix}"
+
+    def owner(self, peer: PeerId) -> PeerId | None:
+        """Whose files ``peer`` writes to."""
+        return self.owners[0] if len(self.owners) == 1 else peer if peer in self.logs else None
 
     def record(self, peer: PeerId, record: Record) -> None:
-        """Append a record, on disk before the run goes on."""
-        if peer in self.logs:
-            self.logs[peer].write(record.encode())
-            self.logs[peer].flush()
+        """Append a record, and hand it to the operating system before the run goes on."""
+        owner = self.owner(peer)
+        if owner and record.index == self.next_record[owner]:
+            self.next_record[owner] += 1
+            self.logs[owner].write(record.encode())
+            self.logs[owner].flush()
 
     def keep(self, peer: PeerId, content: bytes) -> None:
-        """Keep an aggregate."""
-        if peer in self.contents:
-            self.contents[peer].write(encode(content))
+        """Keep an aggregate, once."""
+        owner = self.owner(peer)
+        if owner and (owner, body_hash(content)) not in self.kept:
+            self.kept.add((owner, body_hash(content)))
+            self.contents[owner].write(encode(content))
+            self.contents[owner].flush()
 
-    def close(self) -> None:
-        """Close all files."""
+    def close(self, stayed: Iterable[PeerId]) -> None:
+        """Close all files; a single log is given to the first honest peer that ``stayed``."""
         for file in (*self.logs.values(), *self.contents.values()):
             file.close()
+        heir = min(stayed, default=None)
+        if len(self.owners) == 1 and heir and heir != self.owners[0]:
+            for suffix in ("cborseq", "aggregates"):
+                self.path(self.owners[0], suffix).rename(self.path(heir, suffix))
 
 
 @dataclass
@@ -320,9 +378,10 @@ class SwarmRun:
             for observed in self.simulation(writer).run():
                 yield from self.events(observed, began)
         finally:
+            self.seconds = time.perf_counter() - began
             if writer:
-                writer.close()
-        self.seconds = time.perf_counter() - began
+                roster = self.last.state.roster if self.last else self.swarm.genesis.roster
+                writer.close(peer for peer in roster if peer not in self.swarm.coalition)
 
     def logged(self) -> set[PeerId]:
         """Whose logs are written."""
@@ -409,16 +468,26 @@ class MeanRun:
 def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None]) -> dict[str, Any]:
     """Run the swarm and its baselines; write ``out`` (if given) and return the summary.
 
-    Raises :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
+    A run in which more peers leave than tolerated ends there, and the summary's ``stopped`` says so. Raises
+    :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
     """
     swarm = assemble(settings, task)
     swarm.conducts(World(swarm.coalition, None))  # an unknown attack is refused before anything is written
+    try:
+        return play(swarm, out, tell)
+    except OSError as error:
+        raise RunError(f"cannot write to '{out}': {error.strerror}") from error
+
+
+def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None]) -> dict[str, Any]:
+    """:func:`train` once everything is known to fit."""
+    settings, task = swarm.settings, swarm.task
     prepare_folder(out)
     log_folder = out / "log" if out and settings.logs != "none" else None
     main = SwarmRun(swarm, log_folder=log_folder)
     others = [baseline_run(swarm, name) for name in settings.baselines]
     events: list[Event] = []
-    metrics = (out / "metrics.jsonl").open("w") if out else None
+    metrics, stopped = (out / "metrics.jsonl").open("w") if out else None, None
     try:
         untrained = task.evaluate(swarm.parameters)
         for run in (main, *others):
@@ -428,10 +497,12 @@ def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Even
                 if metrics:
                     write_metrics(metrics, event)
                 tell(event)
+    except ToleranceExceeded as error:
+        stopped = str(error)
     finally:
         if metrics:
             metrics.close()
-    summary = summarize(main, others, untrained)
+    summary = {**summarize(main, others, untrained), "stopped": stopped}
     if out:
         (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
@@ -455,22 +526,20 @@ def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
 
 
 def prepare_folder(out: Path | None) -> None:
-    """Make the run directory, and refuse one that cannot be written or holds another run."""
+    """Make the run directory, or empty one that holds an earlier run."""
     if out is None:
         return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "metrics.jsonl").touch()
-    except OSError as error:
-        raise RunError(f"cannot write to '{out}': {error.strerror}") from error
-    for stale in (*out.glob("log/*.cborseq"), *out.glob("log/*.aggregates"), *out.glob("summary.json")):
-        stale.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    for pattern in ("log/*.cborseq", "log/*.aggregates", "summary.json", "curves.png"):
+        for stale in out.glob(pattern):
+            stale.unlink()
 
 
 def write_metrics(file: Any, event: Event) -> None:
     """One line of JSON per measurement and per departure."""
     if isinstance(event, Measured):
         entry: dict[str, Any] = {
+            "event": "measured",
             "run": event.run,
             "step": event.steps,
             "loss": finite(event.quality.loss),
@@ -480,7 +549,7 @@ def write_metrics(file: Any, event: Event) -> None:
             "seconds": round(event.seconds, 3),
         }
     elif isinstance(event, Left):
-        entry = {"run": event.run, **describe_removal(event.removal, event.byzantine)}
+        entry = {"event": "left", "run": event.run, **describe_removal(event.removal, event.byzantine)}
     else:
         return
     file.write(json.dumps(entry) + "\n")
@@ -511,11 +580,11 @@ def finite(number: float) -> float | None:
 
 def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evaluation) -> dict[str, Any]:
     """The summary of a finished run; its keys are part of the command's contract."""
-    settings, observed, quality = main.swarm.settings, main.last, main.quality
-    replica = observed.state.replica if observed else None
-    if observed is None or quality is None or replica is None:
-        raise RunError("the run ended before its first step")
+    settings, quality = main.swarm.settings, main.quality or untrained
+    start = Observed(initial_state(main.swarm.genesis, main.swarm.parameters), 0)
+    observed = main.last or start
     state, coalition = observed.state, main.swarm.coalition
+    model = state.replica.state_hash if state.replica else b""
 
     def tally(how: Departure, byzantine: bool) -> int:
         return sum(r.how is how and (r.peer in coalition) == byzantine for r in state.removals)
@@ -542,7 +611,8 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "ban_steps": [removal.slot.step for removal in state.removals],
         "removals": [describe_removal(removal, removal.peer in coalition) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
-        "parameter_hash": replica.state_hash.hex(),
+        "parameter_hash": model.hex(),
+        "run": state.run.hex(),
         "log_head": state.head.hex(),
         "seconds": round(main.seconds, 3),
     }
