@@ -16,7 +16,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from btard import __version__
-from btard.conformance.audit import AuditReport, Recomputation, UnclosedLog, audit, read_contents, read_genesis
+from btard.conformance.audit import (
+    AuditReport,
+    Recomputation,
+    UnclosedLog,
+    audit,
+    first_difference,
+    read_contents,
+    read_genesis,
+)
 from btard.protocol.log import LogError
 from btard.protocol.model import ProtocolError
 
@@ -279,9 +287,7 @@ def audit_command(
     paths = log_paths(run_or_log)
     results = [audit_one(path, (task, device, data) if recompute else None) for path in paths]
     accept_early_leavers(paths, results)
-    heads = {result["head"] for result in results if result["accepted"]}
-    if len(heads) > 1:
-        results.append({"log": str(run_or_log), "accepted": False, "reason": "the logs end with different heads"})
+    reject_mixtures(paths, results)
     if as_json:
         print(json.dumps(results, indent=2))
     else:
@@ -299,6 +305,17 @@ def accept_early_leavers(paths: list[Path], results: list[dict[str, Any]]) -> No
             if left and whole.read_bytes().startswith(path.read_bytes()):
                 result.update(report, log=str(path), records=result["first_bad_record"], left_early=True)
                 break
+
+
+def reject_mixtures(paths: list[Path], results: list[dict[str, Any]]) -> None:
+    """The logs of one directory tell one story: reject the ones that part from the first accepted one."""
+    accepted = [(path, result) for path, result in zip(paths, results, strict=True) if result["accepted"]]
+    for path, result in accepted[1:]:
+        first, report = accepted[0]
+        if result["head"] != report["head"]:
+            record = first_difference(first.read_bytes(), path.read_bytes())
+            reason = f"it parts from '{first.name}' here"
+            result.update(accepted=False, first_bad_record=record, reason=reason)
 
 
 def log_paths(path: Path) -> list[Path]:

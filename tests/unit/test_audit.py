@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from btard.conformance.audit import Recomputation, audit, plausible, read_contents
+from btard.conformance.audit import Recomputation, audit, first_difference, plausible, read_contents
 from btard.protocol import verification
 from btard.protocol.arithmetic import Float64, float64_bytes
 from btard.protocol.bans import Fault
@@ -510,3 +510,13 @@ def test_an_aggregator_may_be_guilty_of_its_report_and_of_its_aggregate() -> Non
     assert [finding.fault for finding in verdict.findings] == [Fault.WRONG_REPORT, Fault.WRONG_AGGREGATE]
     for recomputation in (None, run.recomputation()):
         assert audit(run.log, recomputation).removals == run.removals
+
+
+def test_two_true_logs_of_one_genesis_part_at_one_record() -> None:
+    """Two runs with the same keys and configuration, one of them disturbed: no single run has both logs."""
+    calm, disturbed = played(steps=3), played({3: BY_NAME["norms one bit off"].make(1)}, steps=3)
+    assert calm.genesis == disturbed.genesis
+    pairs = zip(calm.log_records, disturbed.log_records, strict=False)
+    parted = next(one.index for one, other in pairs if one != other)
+    assert parted > 1
+    assert first_difference(calm.log, disturbed.log) == parted

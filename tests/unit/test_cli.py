@@ -198,7 +198,9 @@ def test_a_log_of_another_run_in_the_directory_is_noticed(run_folder: Path, tmp_
     assert done.returncode == 0
     for log in (next((run_folder / "log").glob("*.cborseq")), next((tmp_path / "other" / "log").glob("*.cborseq"))):
         (folder / log.name).write_bytes(log.read_bytes())
-    assert btard("audit", str(tmp_path / "mixed")).returncode == 1
+    done = btard("audit", str(tmp_path / "mixed"))
+    assert done.returncode == 1
+    assert "record 0 is bad: it parts from" in done.stdout
 
 
 @pytest.mark.parametrize("place", ["", "no-such-run"])

@@ -8,8 +8,9 @@ that the peers ran. With the task and the kept aggregates it re-derives paramete
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,21 @@ def read_contents(path: Path) -> dict[bytes, bytes]:
     except ProtocolError as error:
         raise ProtocolError(f"'{path}' does not hold aggregates: {error}") from error
     return {body_hash(body): body for body in bodies}
+
+
+def first_difference(left: bytes, right: bytes) -> int:
+    """The index of the first record at which two accepted logs say different things (signatures aside)."""
+    pairs = zip_longest(heads(left), heads(right))
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), 0)
+
+
+def heads(data: bytes) -> Iterator[bytes]:
+    """The log head after every record of an accepted log."""
+    head = read_genesis(data).run
+    yield head
+    for _, item in islice(decode_sequence(data, MAX_RECORD), 1, None):
+        head = Record.decode(item).head_after(head)
+        yield head
 
 
 def audit(data: bytes, recomputation: Recomputation | None = None) -> AuditReport:
