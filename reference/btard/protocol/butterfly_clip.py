@@ -65,15 +65,12 @@ def carry(values: Float64, old_bounds: Bounds, new_bounds: Bounds) -> Float64:
     ``values``: float64 ``[w_old]``; the result is float64 ``[w_new]``. The terms are
     ``(overlap / d_k) * (x_k * x_k)``, added in the order of the old parts. Source: CLIP-2.
     """
-    carried = np.zeros(len(new_bounds))
-    for j, new in enumerate(new_bounds):
-        total = 0.0
-        for value, old in zip(values.tolist(), old_bounds, strict=True):
-            overlap = min(new.stop, old.stop) - max(new.start, old.start)
-            if overlap > 0:
-                total += (overlap / (old.stop - old.start)) * (value * value)  # requirement: CLIP-2
-        carried[j] = math.sqrt(total)
-    return carried
+    old = np.array([(bound.start, bound.stop) for bound in old_bounds])
+    new = np.array([(bound.start, bound.stop) for bound in new_bounds])
+    overlaps = np.minimum(new[:, 1:], old[:, 1]) - np.maximum(new[:, :1], old[:, 0])
+    shares = np.maximum(overlaps, 0) / (old[:, 1] - old[:, 0])
+    sums = np.add.accumulate(shares * (values * values), axis=1)  # requirement: CLIP-2
+    return np.asarray(np.sqrt(sums[:, -1]))
 
 
 def next_radii(previous: Radii, bounds: Bounds, factor: float, radius_min: float, radius_max: float) -> Float64:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -65,6 +65,8 @@ from btard.protocol.model import (
 )
 from btard.protocol.update import OptimizerState, apply, from_description, state_hash
 from btard.protocol.verification import Judge, Transcript
+
+described_optimizer = lru_cache(maxsize=16)(from_description)
 
 CLOSING_STEPS = 2
 """Audit-only steps after the last training step: the first draws the auditors of the last gradients."""
@@ -134,7 +136,7 @@ def initial_state(genesis: Genesis, parameters: Float32 | None = None) -> State:
 
 def initial_replica(config: Configuration, parameters: Float32) -> Replica:
     """The model before step 0, with a fresh optimizer."""
-    optimizer = from_description(config.optimizer).initial_state(config.dimension)
+    optimizer = described_optimizer(config.optimizer).initial_state(config.dimension)
     return Replica(parameters, optimizer, state_hash(parameters, optimizer))
 
 
@@ -910,7 +912,7 @@ def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, imp
     medians = lower_median(transcript.reports[:, 1, :].T)
     replica = state.replica
     if replica is not None and transcript.aggregate is not None:
-        optimizer = from_description(state.config.optimizer)
+        optimizer = described_optimizer(state.config.optimizer)
         parameters, moments = apply(optimizer, replica.parameters, transcript.aggregate, replica.optimizer)
         replica = Replica(parameters, moments, state_hash(parameters, moments), inputs, impossible)
     recent = tuple(past for past in state.history if past.step == state.step - 1)
