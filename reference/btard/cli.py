@@ -49,8 +49,7 @@ WRONG_CALL: Any = typer.BadParameter.__bases__[0]
 
 def fail(sentence: str) -> NoReturn:
     """End with one sentence on standard error and exit code 2."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"btard: {sentence}", markup=False)
-    raise typer.Exit(2)
+    raise typer.Exit(complain(sentence))
 
 
 def read_config(path: Path | None) -> dict[str, Any]:
@@ -122,25 +121,24 @@ def train(
     resolve_device(device)
     if out is not None and not out.name:
         fail("give --out a directory of its own")
-    overrides = read_overrides(read_config(config))
     settings = Settings(
         task=task,
         profile=profile,
-        peers=overrides.get("peers", peers),
+        peers=peers,
         byzantine=byzantine,
-        tolerate=overrides.get("tolerated", tolerate),
+        tolerate=tolerate,
         attack=attack,
         attack_start=attack_start,
         attack_period=attack_period,
         attack_scale=attack_scale,
-        validators=overrides.get("validators", validators),
-        steps=overrides.get("steps", steps),
+        validators=validators,
+        steps=steps,
         seed=seed,
         device=device,
         data=data,
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
-        overrides=overrides,
+        overrides=read_overrides(read_config(config)),
     )
     chosen = find_task(task, device=device, path=data)
     warn(settings, out)
@@ -195,8 +193,7 @@ class Reporter:
         """Show one event."""
         from btard.training.trainer import Advanced, Left, Measured
 
-        if event_run := getattr(event, "run", None):
-            self.open(event_run)
+        self.open(event.run)
         match event:
             case Advanced(run, steps):
                 self.progress.update(self.bars[run], completed=steps)
@@ -341,8 +338,7 @@ def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
     except LogError as error:
-        reason = error.reason.removeprefix(f"record {error.record}: ")
-        found = {"first_bad_record": error.record, "reason": reason, "unclosed": isinstance(error, UnclosedLog)}
+        found = {"first_bad_record": error.record, "reason": error.reason, "unclosed": isinstance(error, UnclosedLog)}
         return {"log": str(path), "accepted": False, **found}
     return {"log": str(path), "accepted": True, **describe_report(report)}
 

@@ -11,7 +11,7 @@ from btard.protocol.encoding import sample_indices
 from btard.protocol.update import apply
 from btard.training.analytic import Logistic, Quadratic, exponential, logistic, quadratic
 from btard.training.draws import permutation, uniform
-from btard.training.task import NoLabels, OptionRefused, Task, fingerprint, is_task
+from btard.training.task import NoLabels, OptionRefused, Task, is_task
 
 
 def seeds(count: int) -> list[bytes]:
@@ -141,10 +141,10 @@ def test_the_defaults_train(task: Task, target: float) -> None:
     assert quality.accuracy is None or quality.accuracy > 0.9
 
 
-def test_arguments_enter_the_fingerprint() -> None:
+def test_arguments_enter_the_description() -> None:
     tasks = [Quadratic(), Quadratic(999), Quadratic(mu=0.2), Quadratic(noise=0), Quadratic(smoothness=2.0)]
     others = [Logistic(), Logistic(98), Logistic(batch_size=31), Logistic(l2=0.02)]
-    assert len({fingerprint(task) for task in [*tasks, *others]}) == 9
+    assert len({task.description for task in [*tasks, *others]}) == 9
 
 
 @pytest.mark.parametrize(

@@ -67,13 +67,18 @@ class Recomputation:
     contents: dict[bytes, bytes]
 
 
+def bad_record(record: int, error: ProtocolError) -> LogError:
+    """The error that names ``record`` for what ``error`` found there."""
+    return LogError(record, error.reason if isinstance(error, DecodeError) else str(error))
+
+
 def read_genesis(data: bytes) -> Genesis:
     """The first record of a log; raises :class:`LogError`."""
     try:
         _, first = next(decode_sequence(data, MAX_RECORD), (0, b""))
         return Genesis.decode(first)
     except ProtocolError as error:
-        raise LogError(0, str(error)) from error
+        raise bad_record(0, error) from error
 
 
 def read_contents(path: Path) -> dict[bytes, bytes]:
@@ -129,7 +134,7 @@ class Auditor:
             next(self.reader)
             return initial_state(self.genesis, known.parameters if known else None)
         except ProtocolError as error:
-            raise LogError(0, str(error)) from error
+            raise bad_record(0, error) from error
 
     def replay(self) -> AuditReport:
         """Run the observer to the closing record."""
@@ -145,7 +150,7 @@ class Auditor:
         except ToleranceExceeded as error:
             raise LogError(self.position, f"the run stopped here: {error}") from error
         except ProtocolError as error:
-            raise LogError(self.position, str(error)) from error
+            raise bad_record(self.position, error) from error
         self.expect_end()
         replica = self.state.replica
         return AuditReport(
@@ -187,7 +192,7 @@ class Auditor:
                 raise UnclosedLog(self.position, "the log ends here without a closing record")
             record = Record.decode(item[1])
         except DecodeError as error:
-            raise LogError(self.position, str(error)) from error
+            raise bad_record(self.position, error) from error
         if record.index != self.position:
             raise LogError(self.position, f"it calls itself record {record.index}")
         return record
@@ -274,7 +279,7 @@ class Auditor:
         try:
             rest = next(self.reader, None)
         except DecodeError as error:
-            raise LogError(self.position + 1, str(error)) from error
+            raise bad_record(self.position + 1, error) from error
         if rest is not None:
             raise LogError(self.position + 1, "it follows the closing record")
 

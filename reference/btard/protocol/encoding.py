@@ -29,10 +29,11 @@ class NotEncodable(ProtocolError):
 
 
 class DecodeError(ProtocolError):
-    """Bytes that are no encoding. ``record`` is the index of the bad record in a sequence, else None."""
+    """Bytes that are no encoding, and the ``reason``; ``record``: index of the bad record in a sequence, else None."""
 
     def __init__(self, message: str, record: int | None = None) -> None:
         super().__init__(message if record is None else f"record {record}: {message}")
+        self.reason = message
         self.record = record
 
 
@@ -202,7 +203,7 @@ def decode_sequence(data: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
             if end - offset > limit:
                 raise Oversized(f"{end - offset} bytes where at most {limit} are allowed")
         except DecodeError as error:
-            raise type(error)(str(error), record) from None  # requirement: ENC-13
+            raise type(error)(error.reason, record) from None  # requirement: ENC-13
         yield offset, data[offset:end]
         offset, record = end, record + 1
 

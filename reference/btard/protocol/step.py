@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from btard.protocol.arithmetic import (
     lower_median,
 )
 from btard.protocol.bans import Departures, Fault, Removal, remaining_roster, remaining_tolerance
-from btard.protocol.butterfly_clip import Radii, centered_clip, next_radii, partition
+from btard.protocol.butterfly_clip import Radii, centered_clip, initial_radii, next_radii, partition
 from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
@@ -121,8 +121,7 @@ class State:
 def initial_state(genesis: Genesis, parameters: Float32 | None = None) -> State:
     """The state before step 0; ``parameters`` None makes an observer. Source: STEP-1."""
     config, run = genesis.configuration, genesis.run
-    radius = np.array([config.radius_initial])
-    radii = Radii((slice(0, config.dimension),), radius, radius)
+    radii = initial_radii(config.dimension, config.radius_initial)
     replica = None
     if parameters is not None:
         replica = initial_replica(config, parameters)
@@ -413,6 +412,10 @@ class Charge:
 class Rules:
     """What an agreed phase asks of its messages: public violations first, then trials."""
 
+    needs_everyone: ClassVar[bool] = False
+    """Whether trials are held only if nobody has left in the phase. C2 and C3 need every report; accusations
+    are tried whoever leaves."""
+
     def begin(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> None:
         """Look at the whole vector before its entries are judged one by one."""
 
@@ -530,7 +533,8 @@ def hold_trials(
     departures: Departures,
 ) -> Exchange[tuple[State, tuple[Verdict, ...]]]:
     """Hold the trials of a phase one by one; an accused who is already out is moot. Source: BAN-8."""
-    queue = rules.charges(state, attempt, delivered) if may_try(rules, departures) else []
+    called = not (rules.needs_everyone and departures.removals)
+    queue = rules.charges(state, attempt, delivered) if called else []
     transcripts, verdicts = rules.transcripts(state, attempt), list[Verdict]()
     while queue:
         charge = queue.pop(0)
@@ -544,11 +548,6 @@ def hold_trials(
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
     return rules.settle(state, transcripts), tuple(verdicts)
-
-
-def may_try(rules: Rules, departures: Departures) -> bool:
-    """C2 and C3 need everyone's report; accusations are tried whoever leaves in the same phase."""
-    return not (isinstance(rules, ReportRules) and departures.removals)
 
 
 def punish(charge: Charge, verdict: Verdict, roster: Roster, departures: Departures) -> None:
@@ -875,6 +874,8 @@ def report_message(peer: Peer, state: State, transcript: Transcript, gradient: F
 
 class ReportRules(Rules):
     """Report: numbers that some gradient produces; then C2 and C3 for every part."""
+
+    needs_everyone = True
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript

@@ -39,15 +39,6 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def determinism_class(device: torch.device) -> str:
-    """Text that two peers share if recomputation between them is expected to be bitwise equal."""
-    if device.type == "cuda":
-        hardware = f"{torch.cuda.get_device_name(device)}, cuda {torch.version.cuda}"
-    else:
-        hardware = f"cpu {torch.backends.cpu.get_cpu_capability()}, 1 thread"
-    return f"torch {torch.__version__}, {hardware}"
-
-
 @contextmanager
 def reproducible() -> Iterator[None]:
     """Everything that could change the bits of a gradient is pinned inside, and as before outside.

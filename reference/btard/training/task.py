@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeGuard
 
 from btard.protocol.arithmetic import Float32
-from btard.protocol.encoding import tagged_hash
 from btard.protocol.model import ProtocolError
 from btard.protocol.update import Optimizer
 
@@ -118,8 +117,3 @@ def is_task(value: object) -> TypeGuard[Task]:
     """Whether ``value`` has every member of :class:`Task`; none is evaluated, since defaults may be expensive."""
     members = [name for name in vars(Task) if not name.startswith("_")]
     return all(inspect.getattr_static(value, name, None) is not None for name in members)
-
-
-def fingerprint(task: Task) -> bytes:
-    """32 bytes that two peers share exactly if their tasks have the same description."""
-    return tagged_hash("btard/task", task.description.encode())

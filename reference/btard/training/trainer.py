@@ -31,8 +31,8 @@ from btard.protocol.model import (
     least_radius,
 )
 from btard.protocol.mprng import gradient_seed, uint64
-from btard.protocol.step import Conduct, Replica, State, initial_replica, initial_state
-from btard.protocol.update import apply, describe, from_description, state_hash
+from btard.protocol.step import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
+from btard.protocol.update import apply, describe, state_hash
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
@@ -45,6 +45,9 @@ EARLY_STEPS = 40
 ATTACKS = "btard.attacks"
 """The entry-point group of attacks."""
 
+SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
+"""Settings that are fields of ``Configuration`` too, with the field's name."""
+
 AttackFactory = Callable[[Seating], Conduct]
 
 
@@ -54,7 +57,7 @@ class RunError(ProtocolError):
 
 @dataclass(frozen=True)
 class Settings:
-    """What one run is asked to do. ``overrides`` are fields of ``Configuration`` that replace the defaults."""
+    """What one run is asked to do. ``overrides`` are fields of ``Configuration``; they win over everything else."""
 
     task: str = "digits"
     profile: str = "btard"
@@ -80,7 +83,9 @@ class Settings:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse settings that make no run."""
+        """Let the overrides win, and refuse settings that make no run."""
+        for setting, name in SETTINGS_OVERRIDDEN.items():
+            object.__setattr__(self, setting, self.overrides.get(name, getattr(self, setting)))
         check(self.profile in PROFILES, f"unknown profile '{self.profile}': there is {' and '.join(PROFILES)}")
         check(self.steps >= 1, f"the number of steps must be at least 1, not {self.steps}")
         check(self.peers >= 1, f"the number of peers must be at least 1, not {self.peers}")
@@ -450,7 +455,7 @@ class MeanRun:
         with np.errstate(all="ignore"):  # it may diverge, that is the point
             sent = [conducts[p].gradient(state, g) if p in conducts else g for p, g in honest.items()]
             mean = np.asarray(np.mean(sent, axis=0, dtype=np.float32))
-            optimizer = from_description(state.config.optimizer)
+            optimizer = described_optimizer(state.config.optimizer)
             parameters, moments = apply(optimizer, replica.parameters, mean, replica.optimizer)
         updated = Replica(parameters, moments, state_hash(parameters, moments))
         randomness = tagged_hash("btard/plain-mean", state.randomness)
