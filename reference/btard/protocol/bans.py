@@ -40,7 +40,11 @@ class Fault(IntEnum):
     FALSE_NOTICE = 12
     """A complaint, an accusation or evidence that the sender had no ground for, visibly to all."""
     WITHHELD = 13
-    """One of a pair: a part was not sent, or was received and denied."""
+    """One of a pair: something owed was not sent, or was received and denied."""
+    EQUIVOCATION = 14
+    """Two signed versions of one message."""
+    UNEXPLAINED_ECHO = 15
+    """An echo that differs from what was delivered, with neither evidence nor a complaint to explain it."""
 
     @property
     def text(self) -> str:
