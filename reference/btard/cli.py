@@ -109,6 +109,9 @@ def train(
     baseline: Annotated[
         str | None, typer.Option(help="Also run: mean (plain mean, same attack), clean (no attack), or both.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="broadcast: every frame over a simulated network; ideal: skip the network.")
+    ] = "broadcast",
     logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
@@ -136,6 +139,7 @@ def train(
         seed=seed,
         device=device,
         data=data,
+        channel=channel,
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config)),

@@ -33,7 +33,7 @@ class AgreedBroadcast:
     tolerated: int = 0
     """b_t, how many of the roster may be faulty."""
     work: int = 1
-    """How many gradients' time an honest peer may have needed since the last delivery (BCAST-3)."""
+    """How many gradients' time an honest peer may need before it asks for this (BCAST-3)."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class Scatter:
     envelopes: tuple[Envelope | None, ...]
     announced: tuple[bytes, ...]
     """The body hash that each worker announced for the part that I aggregate; () without a duty."""
+    work: int = 1
+    """As in :class:`AgreedBroadcast`."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Gather:
     envelope: Envelope | None
     announced: tuple[bytes, ...]
     """The body hash that each worker announced for its aggregate."""
+    work: int = 1
+    """As in :class:`AgreedBroadcast`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
@@ -68,6 +68,9 @@ from btard.protocol.model import (
 )
 from btard.protocol.update import OptimizerState, apply, from_description, state_hash
 from btard.protocol.verification import Judge, Transcript
+
+if TYPE_CHECKING:
+    from btard.protocol.broadcast import Frame
 
 described_optimizer = lru_cache(maxsize=16)(from_description)
 
@@ -254,6 +257,10 @@ class Conduct:
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """My message in an agreed phase, whatever it holds."""
         return honest
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """What I put on the link to ``recipient`` where an honest peer puts one frame (chapter ``broadcast``)."""
+        return (honest,)
 
 
 @dataclass(frozen=True)
@@ -631,12 +638,16 @@ def unexplained(state: State, echo: Envelope, delivered: dict[PeerId, Message]) 
 
 
 def settle_complaints(state: State, delivered: dict[PeerId, Message], departures: Departures) -> None:
-    """Eliminate the pairs of complaints about peers that are still here, in sorted order. An accusation of an
-    aggregate's content that did not convict is a complaint too. Source: BAN-3."""
-    for complainer in sorted(delivered):
-        for accused in sorted(complained_of(delivered[complainer])):
-            if accused in state.roster:
-                departures.eliminate(complainer, accused)
+    """A peer that more than b_t others miss something from is absent: one of them is honest. Of any other
+    complaint one cannot tell who is right: both leave, in sorted order. An accusation of an aggregate's
+    content that did not convict is a complaint too. Source: BAN-3."""
+    pairs = [(one, other) for one in sorted(delivered) for other in sorted(complained_of(delivered[one]))]
+    voices = Counter(accused for _, accused in pairs)
+    for accused in sorted(peer for peer in voices if peer in state.roster and voices[peer] > state.tolerated):
+        departures.remove(accused, Fault.MISSED)  # requirement: BAN-11
+    for complainer, accused in pairs:
+        if accused in state.roster:
+            departures.eliminate(complainer, accused)
 
 
 def complained_of(message: Message) -> set[PeerId]:
@@ -807,9 +818,9 @@ def scatter(
 ) -> Exchange[tuple[Float32 | None, Notices, tuple[PeerId, ...]]]:
     """Send part j to worker j; collect mine. Returns the inputs float32 ``[workers, m]`` (None if I do
     not aggregate), what to complain about, and whose content was impossible. Source: STEP-5."""
-    part = attempt.part_of(peer.id)
+    part, work = attempt.part_of(peer.id), work_before(state, attempt.slot(Phase.SCATTER))
     if part is None or gradient is None:
-        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), ())
+        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), (), work)
         return None, Notices(), ()
     mine = attempt.part_hashes[part]
     envelopes = tuple(
@@ -820,7 +831,7 @@ def scatter(
     )
     announced = tuple(hashes[part] for hashes in attempt.part_hashes)
     slot = attempt.slot(Phase.SCATTER, part)
-    received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced)
+    received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced, work)
     contents, notices = matching(peer, attempt, received, announced)
     contents[attempt.workers[part]] = float32_bytes(gradient[attempt.bounds[part]])
     bound = attempt.bounds[part]
@@ -901,7 +912,9 @@ def gather(
     part = attempt.part_of(peer.id)
     slot = attempt.slot(Phase.GATHER, part or 0)
     envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
-    received: Sequence[Envelope | None] = yield Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes)
+    work = work_before(state, slot)
+    request = Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes, work)
+    received: Sequence[Envelope | None] = yield request
     if peer.id is None:
         return (yield from fetch_aggregate(state, attempt)), Notices(), ()
     contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)

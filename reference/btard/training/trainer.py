@@ -15,6 +15,7 @@ import numpy as np
 
 from btard.network.coalition import Seating, World
 from btard.network.simulator import Observed, Simulation
+from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import encode, tagged_hash
@@ -48,6 +49,8 @@ ATTACKS = "btard.attacks"
 SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
+CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
+
 AttackFactory = Callable[[Seating], Conduct]
 
 
@@ -76,6 +79,8 @@ class Settings:
     device: str = "auto"
     data: str | None = None
     """Path of the data set, for tasks that read one."""
+    channel: str = "broadcast"
+    """``broadcast``: every frame over a simulated network; ``ideal``: an agreed channel that cannot fail."""
     logs: str = "one"
     """Whose logs are written: ``one`` honest peer's, ``all`` honest peers', or ``none``."""
     baselines: tuple[str, ...] = ()
@@ -95,6 +100,10 @@ class Settings:
         check(self.attack_period >= 1, f"the attack's period must be at least 1, not {self.attack_period}")
         check(self.attack_scale is None or math.isfinite(self.attack_scale), "the attack's scale must be finite")
         check(0 <= self.seed < 2**64, f"the seed must be in 0 … 2^64 - 1, not {self.seed}")
+        check(
+            self.channel in CHANNELS,
+            f"the channel is 'broadcast' or 'ideal', not '{self.channel}'",
+        )
         check(self.logs in ("one", "all", "none"), f"logs are 'one', 'all' or 'none', not '{self.logs}'")
         for name in self.baselines:
             check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
@@ -230,9 +239,9 @@ class Swarm:
     def seating(self, peer: PeerId, world: World) -> Seating:
         """One attacker's place."""
         chosen = self.settings
-        return Seating(
-            peer, world, self.task, chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
-        )
+        identity = next(identity for identity in self.identities if identity.peer_id == peer)
+        acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
+        return Seating(peer, world, self.task, *acting, identity)
 
 
 def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
@@ -398,7 +407,8 @@ class SwarmRun:
         swarm = self.swarm
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
         conducts = swarm.conducts(world)
-        simulation = Simulation(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        carrier = CHANNELS[swarm.settings.channel]
+        simulation = carrier(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
         if writer:
             simulation.record, simulation.keep = writer.record, writer.keep
         return simulation
