@@ -380,7 +380,7 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "peers": report.genesis.configuration.peers,
         "records": report.records,
         "trials": report.trials,
-        "verdicts": "recomputed" if report.recomputed else "as recorded",
+        "verdicts": verdicts_of(report),
         "removed": [
             {"peer": r.peer.hex(), "step": r.slot.step, "how": r.how.value, "fault": r.fault.text}
             for r in report.removals
@@ -388,6 +388,13 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "parameter_hash": report.state_hash.hex() if report.state_hash else None,
         "head": report.head.hex(),
     }
+
+
+def verdicts_of(report: AuditReport) -> str:
+    """Where the verdicts come from: with tolerance always the votes in the log."""
+    if report.genesis.configuration.tolerance:
+        return "as voted"
+    return "recomputed" if report.recomputed else "as recorded"
 
 
 def show_audit(result: dict[str, Any]) -> None:

@@ -138,7 +138,7 @@ class Simulation:
     def __post_init__(self) -> None:
         by_id = sorted(self.identities, key=lambda identity: identity.peer_id)
         self.seats = {identity.peer_id: self.seat(identity) for identity in by_id}
-        self.gradients = {id(oracle): StepOracle(oracle) for oracle in (self.oracle, *self.classes.values())}
+        self.gradients: dict[int, StepOracle] = {}
         self.contents: dict[bytes, bytes] = {}
 
     def seat(self, identity: Identity) -> Seat:
@@ -213,8 +213,7 @@ class Simulation:
         """Answer a request that needs no other peer."""
         match request:
             case ComputeGradient():
-                oracle = self.gradients[id(self.classes.get(seat.id, self.oracle))]
-                return oracle.answer(request, trusted=not seat.byzantine)
+                return self.oracle_of(seat.id).answer(request, trusted=not seat.byzantine)
             case FetchContent():
                 return self.contents.get(request.content_hash, b"")
             case AppendRecord():
@@ -227,6 +226,11 @@ class Simulation:
                     self.world.gradients.clear()
                 seat.state = request.state
         return None
+
+    def oracle_of(self, peer: PeerId) -> StepOracle:
+        """What evaluates this peer's gradients; shared by the peers of one determinism class."""
+        oracle = self.classes.get(peer, self.oracle)
+        return self.gradients.setdefault(id(oracle), StepOracle(oracle))
 
     @property
     def asked(self) -> Request:

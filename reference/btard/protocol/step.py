@@ -483,7 +483,7 @@ def agree(
     delivery = yield from broadcast(peer, state, slot, message)
     departures = Departures(slot)
     delivered = judge_openly(state, attempt, delivery.vector, rules, departures)  # requirement: BAN-1
-    if state.config.tolerance:
+    if state.config.tolerance:  # requirement: TOL-5
         state = yield from write(state, slot, delivery, ())
         state = yield from try_by_vote(peer, state, attempt, delivered, rules, departures)
     else:
