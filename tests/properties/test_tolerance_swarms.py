@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,8 +12,10 @@ import pytest
 from btard.conformance.audit import audit
 from btard.network.coalition import Seating
 from btard.network.simulator import Simulation
+from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Departure, Fault
+from btard.protocol.broadcast import Frame
 from btard.protocol.butterfly_clip import centered_clip, residual
 from btard.protocol.channel import ComputeGradient, Disclose, Duty, Exchange
 from btard.protocol.encoding import expand
@@ -514,3 +516,47 @@ def test_the_damage_bound_without_clipping_is_reached(workers: int, attackers: i
     moved[attackers] = (honest[attackers] + zeta * direction).astype(np.float32)
     drift = np.linalg.norm(centered_clip(moved, radius, ratio * radius) - honest.mean(axis=0, dtype=np.float64))
     assert drift > bound
+
+
+# -- On a network -----------------------------------------------------------------------------------------
+
+
+class NetworkSwarm(MixedSwarm):
+    """The same, every frame over a simulated network."""
+
+    def assemble(self) -> Simulation:
+        """Seat everybody on the network, each in its class."""
+        ideal = super().assemble()
+        conducts = {self.roster[index]: how(self.seating(self.roster[index])) for index, how in self.behaviours.items()}  # type: ignore[operator]
+        parameters = self.task.initial_parameters()
+        simulation = NetworkSimulation(
+            self.genesis, self.peers, parameters, self.task, self.world, conducts, classes=ideal.classes
+        )
+        simulation.record, simulation.keep = ideal.record, ideal.keep
+        return simulation
+
+
+class Whispers(SignFlip):
+    """Flips its gradient, and in trials discloses it to two peers only."""
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Nothing to most, when it stands trial."""
+        trial = isinstance(honest, Envelope) and honest.slot.phase is Phase.COMMIT_TRIAL
+        return () if trial and recipient > sorted(self.world.gradients)[1] else (honest,)
+
+
+@pytest.mark.requirement("TOL-7")
+@pytest.mark.requirement("TOL-10")
+def test_a_network_leads_to_the_same_log_as_the_ideal_channel() -> None:
+    config = configuration(tolerance=ETA, peers=8, tolerated=2, validators=3, steps=10)
+    for attacks in ({}, {0: SignFlip, 4: FalseAccuser}):
+        network = checked(NetworkSwarm(config, attacks))
+        assert network.log == checked(MixedSwarm(config, attacks)).log
+        assert len(network.removals) == len(attacks)
+
+
+@pytest.mark.requirement("TOL-7")
+def test_an_accused_that_whispers_its_gradient_on_a_network_is_out() -> None:
+    config = configuration(tolerance=ETA, peers=8, tolerated=2, validators=3, steps=10)
+    swarm = checked(NetworkSwarm(config, {1: Whispers}))
+    assert swarm.faults in ([(1, Fault.MISSED)], [(1, Fault.WRONG_GRADIENT)])
