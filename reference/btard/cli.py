@@ -91,6 +91,12 @@ def train(
     tolerate: Annotated[
         int | None, typer.Option(help="Bound b on faulty peers; default: the number of attackers.")
     ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error that gradients of two determinism classes may have; 0: bitwise.")
+    ] = 0.0,
+    classes: Annotated[
+        str | None, typer.Option(help="Determinism classes that peers compute in, in turn: cpu,cpu-2,float64,cuda.")
+    ] = None,
     attack: Annotated[
         str | None, typer.Option(help="Attack, or several, comma-separated: see 'btard attacks', or module:name.")
     ] = None,
@@ -134,6 +140,8 @@ def train(
         peers=peers,
         byzantine=byzantine,
         tolerate=tolerate,
+        tolerance=tolerance,
+        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
         attack=attack,
         attack_start=attack_start,
         attack_period=attack_period,
@@ -377,7 +385,7 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "peers": report.genesis.configuration.peers,
         "records": report.records,
         "trials": report.trials,
-        "verdicts": "recomputed" if report.recomputed else "as recorded",
+        "verdicts": verdicts_of(report),
         "removed": [
             {"peer": r.peer.hex(), "step": r.slot.step, "how": r.how.value, "fault": r.fault.text}
             for r in report.removals
@@ -385,6 +393,13 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "parameter_hash": report.state_hash.hex() if report.state_hash else None,
         "head": report.head.hex(),
     }
+
+
+def verdicts_of(report: AuditReport) -> str:
+    """Where the verdicts come from: with tolerance always the votes in the log."""
+    if report.genesis.configuration.tolerance:
+        return "as voted"
+    return "recomputed" if report.recomputed else "as recorded"
 
 
 def show_audit(result: dict[str, Any]) -> None:
@@ -407,6 +422,33 @@ def show_audit(result: dict[str, Any]) -> None:
         console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)
     if result["parameter_hash"]:
         console.print(f"  parameters and optimizer state recomputed: {result['parameter_hash']}", markup=False)
+
+
+# -- classes ------------------------------------------------------------------------------------
+
+
+@app.command("classes", epilog="Example: btard classes --task digits --classes cpu,cpu-2,float64")
+def classes_command(
+    task: Annotated[str, typer.Option(help="Task whose gradients are compared.")] = "digits",
+    classes: Annotated[str, typer.Option(help="Determinism classes, comma-separated.")] = "cpu,cpu-2,float64",
+    seeds: Annotated[int, typer.Option(help="How many gradients to compare.")] = 20,
+    steps: Annotated[int, typer.Option(help="How many steps to train in between.")] = 40,
+    data: Annotated[str | None, typer.Option(help="Path of the data set, for tasks that read one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure how far gradients of determinism classes lie apart: what --tolerance must exceed."""
+    from btard.training.noise import class_noise
+    from btard.training.registry import find_task
+
+    if min(seeds, steps) < 1:
+        fail("there must be at least one gradient and one step")
+    names = [name.strip() for name in classes.split(",")]
+    noise = class_noise(find_task(task, path=data), names, seeds, steps)
+    if as_json:
+        print(json.dumps([{"classes": list(pair), "relative_error": error} for pair, error in noise], indent=2))
+        return
+    for (one, other), error in noise:
+        print(f"{one} against {other}: {error:.2e}")
 
 
 # -- attacks ------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from btard.protocol.channel import (
     AppendRecord,
     ComputeGradient,
     Delivery,
+    Disclose,
+    Duty,
     Exchange,
     FetchContent,
     Gather,
@@ -130,11 +132,13 @@ class Simulation:
     """Called with every record that an honest peer appends to its log."""
     keep: Callable[[PeerId, bytes], None] = lambda peer, content: None
     """Called with every aggregate that an honest peer gathers."""
+    classes: Mapping[PeerId, Oracle] = field(default_factory=dict)
+    """What evaluates the gradients of peers in another determinism class than ``oracle``'s."""
 
     def __post_init__(self) -> None:
         by_id = sorted(self.identities, key=lambda identity: identity.peer_id)
         self.seats = {identity.peer_id: self.seat(identity) for identity in by_id}
-        self.gradients = StepOracle(self.oracle)
+        self.gradients: dict[int, StepOracle] = {}
         self.contents: dict[bytes, bytes] = {}
 
     def seat(self, identity: Identity) -> Seat:
@@ -192,7 +196,7 @@ class Simulation:
         """Run one peer to its next exchange; None if its run has ended."""
         try:
             request = seat.generator.send(seat.answer)
-            while not isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+            while not isinstance(request, (AgreedBroadcast, Scatter, Gather, Disclose)):
                 request = seat.generator.send(self.serve(seat, request))
             return request
         except StopIteration as stop:
@@ -209,7 +213,7 @@ class Simulation:
         """Answer a request that needs no other peer."""
         match request:
             case ComputeGradient():
-                return self.gradients.answer(request, trusted=not seat.byzantine)
+                return self.oracle_of(seat.id).answer(request, trusted=not seat.byzantine)
             case FetchContent():
                 return self.contents.get(request.content_hash, b"")
             case AppendRecord():
@@ -217,10 +221,16 @@ class Simulation:
                     self.record(seat.id, request.record)
             case StepApplied():
                 if not seat.byzantine and request.state.step > max(other.state.step for other in self.honest):
-                    self.gradients.next_step()
+                    for oracle in self.gradients.values():
+                        oracle.next_step()
                     self.world.gradients.clear()
                 seat.state = request.state
         return None
+
+    def oracle_of(self, peer: PeerId) -> StepOracle:
+        """What evaluates this peer's gradients; shared by the peers of one determinism class."""
+        oracle = self.classes.get(peer, self.oracle)
+        return self.gradients.setdefault(id(oracle), StepOracle(oracle))
 
     @property
     def asked(self) -> Request:
@@ -245,6 +255,8 @@ class Simulation:
                 self.scatter(slot, workers)
             case Gather(slot, workers, _, announced):
                 self.gather(slot, workers, announced)
+            case Disclose(_, duties):
+                self.disclose(duties)
 
     def deliver(
         self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int, announced: bytes | None = None
@@ -298,6 +310,27 @@ class Simulation:
             for content in self.contents.values() if not seat.finished else ():
                 self.keep(seat.id, content)
 
+    def disclose(self, duties: tuple[Duty, ...]) -> None:
+        """Every gradient that is owed goes to those that it is owed to."""
+        sent = {seat.id: disclosed(seat, duties) for seat in self.live}
+        received = [
+            self.deliver(sent[duty.sender][index], duty.slot, duty.sender, len(duty.recipients))
+            if duty.sender in sent
+            else None
+            for index, duty in enumerate(duties)
+        ]
+        for seat in self.live:
+            seat.answer = tuple(
+                entry if seat.id in duty.recipients else None for entry, duty in zip(received, duties, strict=True)
+            )
+
+
+def disclosed(seat: Seat, duties: tuple[Duty, ...]) -> tuple[Envelope | None, ...]:
+    """What a peer discloses, by duty."""
+    request = seat.request
+    fits = isinstance(request, Disclose) and len(request.envelopes) == len(duties)
+    return request.envelopes if fits else (None,) * len(duties)  # type: ignore[union-attr]
+
 
 def agreed(state: State) -> tuple[object, ...]:
     """What all honest peers must hold alike at a step boundary (PROP-1)."""
@@ -307,7 +340,7 @@ def agreed(state: State) -> tuple[object, ...]:
 
 def place(request: Request | None) -> tuple[int, int, int]:
     """The phase that a request belongs to."""
-    if not isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+    if not isinstance(request, (AgreedBroadcast, Scatter, Gather, Disclose)):
         raise AgreementBroken("a peer waits for no exchange")
     return request.slot[:3]
 

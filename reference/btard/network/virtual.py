@@ -196,7 +196,7 @@ class NetworkSimulation(Simulation):
         """Put one frame on one link."""
         data = frame if isinstance(frame, bytes) else self.encoded(frame)
         seat.bytes_sent += len(data)
-        self.traffic[self.nodes[seat.id].current[2]] += len(data)
+        self.traffic[self.nodes[seat.id].phase] += len(data)
         if self.watch and not isinstance(frame, bytes):
             self.watch(self.now, seat.id, receiver, frame, len(data))
         for time in self.network.arrivals(self.now, seat.id, receiver):

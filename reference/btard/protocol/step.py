@@ -7,14 +7,14 @@ algorithm; what Byzantine peers do differently is a :class:`Conduct` with one me
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
-from btard.protocol import mprng, verification
+from btard.protocol import mprng, tolerance, verification
 from btard.protocol.arithmetic import (
     Float32,
     Float64,
@@ -30,6 +30,8 @@ from btard.protocol.channel import (
     AppendRecord,
     ComputeGradient,
     Delivery,
+    Disclose,
+    Duty,
     Exchange,
     FetchContent,
     Gather,
@@ -38,7 +40,7 @@ from btard.protocol.channel import (
 )
 from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
-from btard.protocol.log import Genesis, Record, Subject, Trial, Verdict
+from btard.protocol.log import Finding, Genesis, Record, Subject, Trial, Verdict
 from btard.protocol.messages import (
     NO_NOTICES,
     Accusation,
@@ -55,6 +57,7 @@ from btard.protocol.messages import (
     Reveal,
     SignedHeader,
     Slot,
+    Vote,
     body_hash,
     seal,
 )
@@ -133,6 +136,8 @@ class State:
     replica: Replica | None = None
     pending: Notices = NO_NOTICES
     """What this peer alone saw go wrong in the last agreed phase; said in its next message."""
+    shown: Mapping[tolerance.Suspect, bytes] = field(default_factory=dict)
+    """Tolerance mode: committed gradients that this peer holds, its own and those disclosed to everyone."""
 
     def transcript(self, step: int) -> Transcript | None:
         """The applied attempt of ``step``, if it is one of the last two."""
@@ -300,6 +305,7 @@ class Work:
 
     gradient: Float32 | None
     accusations: tuple[Accusation, ...]
+    notices: Notices = NO_NOTICES
 
 
 def training_step(peer: Peer, state: State) -> Exchange[State]:
@@ -310,21 +316,24 @@ def training_step(peer: Peer, state: State) -> Exchange[State]:
         try:
             return (yield from attempt_step(peer, state, plan, work))
         except Voided as voided:
-            state, work = voided.state, replace(work, accusations=())  # requirement: STEP-9
+            state, work = voided.state, Work(work.gradient, ())  # requirement: STEP-9
 
 
 def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
     """Workers compute their gradient while validators audit; both look for lies about their last part."""
-    gradient = None
+    gradient, notices = None, NO_NOTICES
     accusations = [Accusation(liar, state.step - 1) for liar in lies_about_my_part(peer, state)]
     target = plan.targets.get(peer.id) if peer.id else None
     transcript = state.transcript(state.step - 2)
-    if target and transcript and (yield from verification.audit(transcript, target)):
+    if state.config.tolerance:
+        found, notices = yield from audit_disclosed(peer, state, plan)
+        accusations.extend(found)
+    elif target and transcript and (yield from verification.audit(transcript, target)):
         accusations.append(Accusation(target, state.step - 2))
     if peer.id in plan.workers(state.roster) and state.step < state.config.steps:
         gradient = yield from compute_gradient(peer, state)
     chosen = peer.conduct.accusations(state, plan, tuple(sorted(accusations)))
-    return Work(gradient, chosen)
+    return Work(gradient, chosen, notices)
 
 
 def compute_gradient(peer: Peer, state: State) -> Exchange[Float32 | None]:
@@ -349,6 +358,7 @@ def lies_about_my_part(peer: Peer, state: State) -> list[PeerId]:
 def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[State]:
     """The six phases. Raises :class:`Voided` as soon as anyone leaves. Source: STEP-3 … STEP-8."""
     attempt, gradient = open_attempt(state, plan), work.gradient
+    state = with_my_gradient(peer, state, gradient)
 
     # Commit: bind everyone to its gradient and its share of randomness before anything is shown.
     opening = my_opening(peer, state)
@@ -397,7 +407,7 @@ def closing_step(peer: Peer, state: State) -> Exchange[State]:
             return advance(state, mprng.combine(message.opening for message in reveals))
         except Voided as voided:
             state, work = voided.state, Work(None, ())
-            if last:
+            if last and not overdue(state):
                 return advance(state)  # requirement: STEP-10
 
 
@@ -471,24 +481,40 @@ def agree(
     left, :class:`Expelled` if it was this peer. Source: BAN-1."""
     slot = attempt.slot(message.phase)
     delivery = yield from broadcast(peer, state, slot, message)
-    vector = delivery.vector
-    delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
     departures = Departures(slot)
-    rules.begin(state, attempt, delivered)
-    punish_violations(state, attempt, vector, rules, departures)  # requirement: BAN-1
-    punish_echoes(state, delivered, departures)
-    punish_contents(state, delivered, departures)
-    state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
+    delivered = judge_openly(state, attempt, delivery.vector, rules, departures)  # requirement: BAN-1
+    if state.config.tolerance:  # requirement: TOL-5
+        state = yield from write(state, slot, delivery, ())
+        state = yield from try_by_vote(peer, state, attempt, delivered, rules, departures)
+    else:
+        state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
+        state = yield from write(state, slot, delivery, verdicts)
     settle_complaints(state, delivered, departures)
-    record = Record(state.records, slot, vector, verdicts)
-    yield AppendRecord(record)
-    heard = Heard(slot, state.roster, digests(vector))
-    head = record.head_after(state.head)
-    state = replace(state, head=head, records=state.records + 1, last=heard, pending=delivery.notices)
     if departures.removals:
         state = remove(state, departures)
         raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
     return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
+
+
+def judge_openly(
+    state: State, attempt: Attempt, vector: Sequence[Envelope | None], rules: Rules, departures: Departures
+) -> dict[PeerId, Message]:
+    """What follows from an agreed vector without a trial; returns the readable messages by sender."""
+    delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
+    rules.begin(state, attempt, delivered)
+    punish_violations(state, attempt, vector, rules, departures)
+    punish_echoes(state, delivered, departures)
+    punish_contents(state, delivered, departures)
+    return delivered
+
+
+def write(state: State, slot: Slot, delivery: Delivery, verdicts: tuple[Verdict, ...]) -> Exchange[State]:
+    """Append an agreed phase to the log."""
+    record = Record(state.records, slot, delivery.vector, verdicts)
+    yield AppendRecord(record)
+    heard = Heard(slot, state.roster, digests(delivery.vector))
+    head = record.head_after(state.head)
+    return replace(state, head=head, records=state.records + 1, last=heard, pending=delivery.notices)
 
 
 def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchange[Delivery]:
@@ -652,8 +678,9 @@ def settle_complaints(state: State, delivered: dict[PeerId, Message], departures
 
 def complained_of(message: Message) -> set[PeerId]:
     """Whom the sender of ``message`` blames for what nobody else can verify."""
-    accused = message.accusations if isinstance(message, Reveal) else ()
-    return {*message.notices.complaints, *(accusation.accused for accusation in accused)}
+    accused = [a.accused for a in message.accusations] if isinstance(message, Reveal) else []
+    missed = [s.peer for s in message.statements if s.fault == Fault.MISSED] if isinstance(message, Vote) else []
+    return {*message.notices.complaints, *accused, *missed}
 
 
 def hold_trials(
@@ -739,7 +766,7 @@ def commit_message(peer: Peer, state: State, attempt: Attempt, opening: bytes, w
     hashes = () if work.gradient is None else verification.part_hashes(work.gradient, attempt.bounds)
     commitment = mprng.commitment(state.run, state.step, state.attempt, peer.id or b"", opening)
     replica_hash = state.replica.state_hash if state.replica else bytes(32)
-    return Commit(hashes, commitment, replica_hash, work.accusations)
+    return Commit(hashes, commitment, replica_hash, work.accusations, notices=work.notices)
 
 
 class CommitRules(Rules):
@@ -774,7 +801,8 @@ class CommitRules(Rules):
         """One trial per accused worker and step, by step, then by id."""
         accusers = accusers_of(delivered, partial(may_accuse, state, attempt))
         ordered = sorted(accusers, key=lambda accusation: (accusation.step, accusation.accused))
-        return [Charge(Trial(a.step, a.accused, Subject.WORKER), accusers[a]) for a in ordered]
+        charges = [Charge(Trial(a.step, a.accused, Subject.WORKER), accusers[a]) for a in ordered]
+        return charges + overdue(state)
 
 
 def accusers_of(
@@ -1051,3 +1079,164 @@ def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, imp
         replica=replica,
     )
     return advance(applied, transcript.randomness)  # requirement: STEP-8
+
+
+# -- Tolerance mode ---------------------------------------------------------------------------------
+
+TRIAL_PHASES = {
+    Phase.COMMIT: (Phase.COMMIT_TRIAL, Phase.COMMIT_VOTE),
+    Phase.REPORT: (Phase.REPORT_TRIAL, Phase.REPORT_VOTE),
+}
+"""Where the trials of an agreed phase are held: the exchange of disclosures, and the vote."""
+
+
+def with_my_gradient(peer: Peer, state: State, gradient: Float32 | None) -> State:
+    """Keep what I commit in this step for as long as somebody may ask for it. Source: TOL-3."""
+    if not state.config.tolerance or peer.id is None:
+        return state
+    shown = {suspect: body for suspect, body in state.shown.items() if suspect[0] >= state.step - 2}
+    mine = {} if gradient is None else {(state.step, peer.id): float32_bytes(gradient)}
+    return replace(state, shown={**shown, **mine})
+
+
+def disclose(
+    peer: Peer, state: State, slot: Slot, duties: tuple[Duty, ...]
+) -> Exchange[dict[tolerance.Suspect, bytes]]:
+    """Send the gradients that I owe, and collect those owed to me, by step and worker."""
+    suspects = [(duty.slot.step - duty.slot.part, duty.sender) for duty in duties]
+    envelopes = tuple(
+        peer.seal(state, duty.slot, state.shown[suspect]) if duty.sender == peer.id and suspect in state.shown else None
+        for duty, suspect in zip(duties, suspects, strict=True)
+    )
+    answer: Sequence[Envelope | None] = yield Disclose(slot, duties, envelopes)
+    return {suspect: envelope.body for suspect, envelope in zip(suspects, answer, strict=False) if envelope}
+
+
+def audit_disclosed(peer: Peer, state: State, plan: Plan) -> Exchange[tuple[list[Accusation], Notices]]:
+    """C4 in tolerance mode: every target discloses its gradient to its validator, who accuses if it is too far
+    off, and complains if it is not what was committed. Source: TOL-3, TOL-4."""
+    past, slot = state.transcript(state.step - 2), Slot(state.step, 0, Phase.AUDIT)
+    duties = tuple(Duty(plan.targets[v], slot._replace(part=2), (v,)) for v in sorted(plan.targets))
+    if past is None or not duties:
+        return [], NO_NOTICES
+    bodies = yield from disclose(peer, state, slot, duties)
+    target = plan.targets.get(peer.id) if peer.id else None
+    if target is None:
+        return [], NO_NOTICES
+    committed = tolerance.committed_gradient(past, target, bodies.get((past.step, target), b""))
+    if committed is None:
+        return [], Notices((target,))
+    own = yield from verification.recompute_gradient(past, target)
+    bound = tolerance.accusation_bound(state.config)
+    finding = tolerance.examine(past, target, committed, own, bound, state.config.radius_min)
+    return [Accusation(target, past.step)] if finding else [], NO_NOTICES  # requirement: TOL-4
+
+
+def overdue(state: State) -> list[Charge]:
+    """Tolerance mode: trials of aggregators whose parts fail since a report was corrected. Source: TOL-12."""
+    if not state.config.tolerance:
+        return []
+    failing = [(past, part) for past in state.history for part in verification.failing_parts(past, state.config)]
+    trials = [Trial(past.step, past.workers[part], Subject.AGGREGATE) for past, part in failing]
+    return [Charge(trial) for trial in trials if trial.accused in state.roster]  # requirement: TOL-12
+
+
+def try_by_vote(
+    peer: Peer,
+    state: State,
+    attempt: Attempt,
+    delivered: dict[PeerId, Message],
+    rules: Rules,
+    departures: Departures,
+) -> Exchange[State]:
+    """Hold the trials of a phase, all at once: the suspects disclose what they committed, everyone who is still
+    here examines it, and a strict majority of an agreed vote decides. Source: TOL-6 … TOL-11."""
+    called = not (rules.needs_everyone and departures.removals)
+    charges = [
+        charge
+        for charge in (rules.charges(state, attempt, delivered) if called else [])
+        if charge.trial.accused in state.roster and not departures.out(charge.trial.accused)
+    ]
+    transcripts = rules.transcripts(state, attempt)
+    if not charges:
+        return replace(rules.settle(state, transcripts), work=0)
+    if peer.id and departures.out(peer.id):
+        raise Expelled(remove(state, departures))
+    court = replace(
+        state,
+        roster=remaining_roster(state.roster, departures.removals),
+        tolerated=remaining_tolerance(state.tolerated, departures.removals),
+    )  # requirement: TOL-6
+    trials = [charge.trial for charge in charges]
+    suspects = tolerance.suspects(trials, transcripts)
+    trial_phase, vote_phase = TRIAL_PHASES[departures.slot.phase]
+    court = yield from show_suspects(peer, court, attempt.slot(trial_phase), suspects)
+    mine = yield from cast_vote(peer, court, trials, transcripts)
+    slot, court = attempt.slot(vote_phase), replace(court, work=len(suspects))
+    delivery = yield from broadcast(peer, court, slot, mine)
+    votes = judge_openly(court, attempt, delivery.vector, VoteRules(trials, transcripts), departures)
+    ballots, voters = [vote for vote in votes.values() if isinstance(vote, Vote)], len(court.roster)
+    verdicts = tuple(tolerance.verdict_of(t, transcripts, ballots, voters, court.tolerated) for t in trials)
+    court = yield from write(court, slot, delivery, verdicts)
+    for charge, verdict in zip(charges, verdicts, strict=True):
+        punish(charge, verdict, state.roster, departures)
+        transcripts[verdict.trial.step] = learn(transcripts[verdict.trial.step], verdict)
+    settle_complaints(court, votes, departures)  # requirement: TOL-7
+    return rules.settle(replace(court, roster=state.roster, tolerated=state.tolerated, work=0), transcripts)
+
+
+def show_suspects(peer: Peer, court: State, slot: Slot, suspects: Sequence[tolerance.Suspect]) -> Exchange[State]:
+    """Everyone whose gradient is looked at, and who is still here, discloses it to all. Source: TOL-7."""
+    duties = tuple(
+        Duty(worker, slot._replace(part=slot.step - step), court.roster)
+        for step, worker in suspects
+        if worker in court.roster
+    )
+    bodies = yield from disclose(peer, court, slot, duties)
+    fresh = {suspect: body for suspect, body in bodies.items() if suspect[1] != peer.id}
+    return replace(court, shown={**court.shown, **fresh})
+
+
+def cast_vote(
+    peer: Peer, court: State, trials: Sequence[Trial], transcripts: Mapping[int, Transcript]
+) -> Exchange[Vote]:
+    """What I find when I recompute every suspect's gradient in my own determinism class. Source: TOL-8."""
+    if peer.id is None:
+        return Vote()
+    committed: dict[tolerance.Suspect, Float32] = {}
+    findings: list[tuple[int, Finding]] = []
+    bound, floor = tolerance.conviction_bound(court.config), court.config.radius_min
+    for step, worker in tolerance.suspects(trials, transcripts):
+        past = transcripts[step]
+        gradient = tolerance.committed_gradient(past, worker, court.shown.get((step, worker), b""))
+        if gradient is not None:
+            committed[step, worker] = gradient
+        if worker == peer.id or (gradient is None and worker not in court.roster):
+            continue
+        if gradient is None:
+            findings.append((step, Finding(worker, Fault.MISSED)))
+            continue
+        own = yield from verification.recompute_gradient(past, worker)
+        finding = tolerance.examine(past, worker, gradient, own, bound, floor)
+        findings.extend([(step, finding)] if finding else [])
+    for trial in trials:
+        past = transcripts[trial.step]
+        inputs = [committed[trial.step, worker] for worker in past.workers if (trial.step, worker) in committed]
+        if trial.subject is Subject.AGGREGATE and len(inputs) == len(past.workers):
+            finding = tolerance.examine_aggregate(past, trial.accused, inputs, court.config.residual_ratio)
+            findings.extend([(trial.step, finding)] if finding else [])
+    return tolerance.vote_of(findings)
+
+
+class VoteRules(Rules):
+    """A vote: statements about the trials of the phase just ended, as an honest judge could make them."""
+
+    def __init__(self, trials: Sequence[Trial], transcripts: Mapping[int, Transcript]) -> None:
+        self.trials, self.transcripts_tried = trials, transcripts
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """TOL-9."""
+        fits = isinstance(message, Vote) and tolerance.well_founded(
+            message, sender, self.trials, self.transcripts_tried, state.roster
+        )
+        return None if fits else Fault.MALFORMED

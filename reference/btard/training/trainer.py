@@ -47,7 +47,10 @@ EARLY_STEPS = 40
 ATTACKS = "btard.attacks"
 """The entry-point group of attacks."""
 
-SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
+SETTINGS_OVERRIDDEN = {
+    name: name if name != "tolerate" else "tolerated"
+    for name in ("peers", "tolerate", "validators", "steps", "tolerance")
+}
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
@@ -69,6 +72,10 @@ class Settings:
     byzantine: int = 0
     tolerate: int | None = None
     """The bound b; None for the number of attackers."""
+    tolerance: float = 0.0
+    """η, the relative difference that gradients of two determinism classes may have; 0 for bitwise equality."""
+    classes: tuple[str, ...] = ()
+    """Determinism classes; peers compute in them in turn. Empty: all in the task's own."""
     attack: str | None = None
     """Names of attacks, comma-separated; attackers take them in turn."""
     attack_start: int = 0
@@ -154,6 +161,7 @@ def configure(settings: Settings, task: Task) -> Configuration:
         "dimension": task.dimension,
         "steps": settings.steps,
         "validators": settings.validators,
+        "tolerance": settings.tolerance,
         "gradient_clip": task.defaults.gradient_clip,
         "radius_initial": task.defaults.radius_initial,
         "radius_min": radius_floor(settings, task),
@@ -188,6 +196,8 @@ SYMBOLS = {
     "b": "tolerated",
     "d": "dimension",
     "m_max": "validators",
+    "η": "tolerance",
+    "μ": "margin",
     "lambda": "gradient_clip",
     "tau_0": "radius_initial",
     "tau_min": "radius_min",
@@ -195,6 +205,8 @@ SYMBOLS = {
     "phi": "residual_ratio",
     "rho": "spread_ratio",
     "kappa": "distance_ratio",
+    "eta": "tolerance",
+    "mu": "margin",
     "c": "radius_factor",
 }
 """The letters of the specification, also spelled out, which a configuration file may use as well."""
@@ -230,6 +242,12 @@ class Swarm:
         """The attackers' ids."""
         return frozenset(identity.peer_id for identity in self.identities[: self.settings.byzantine])
 
+    def oracles(self) -> dict[PeerId, Any]:
+        """What evaluates each peer's gradients, where that is not the task itself."""
+        made = classes_of(self.task, self.settings.classes)
+        peers = self.genesis.roster if made else ()
+        return {peer: made[index % len(made)] for index, peer in enumerate(peers)}
+
     def conducts(self, world: World) -> dict[PeerId, Conduct]:
         """What each attacker does; without an attack they are honest."""
         attackers = sorted(self.coalition)
@@ -245,6 +263,13 @@ class Swarm:
         identity = next(identity for identity in self.identities if identity.peer_id == peer)
         acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
         return Seating(peer, world, self.task, *acting, identity)
+
+
+def classes_of(task: Task, names: tuple[str, ...]) -> list[Any]:
+    """``task`` in each of the determinism classes; raises :class:`ProtocolError` if it has none of that name."""
+    make = getattr(task, "in_class", None)
+    check(not names or make is not None, f"task '{task.name}' computes in one determinism class only")
+    return [make(name) for name in names] if make else []
 
 
 def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
@@ -413,7 +438,9 @@ class SwarmRun:
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
         conducts = swarm.conducts(world)
         carrier = CHANNELS[swarm.settings.channel]
-        simulation = carrier(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        simulation = carrier(
+            swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts, classes=swarm.oracles()
+        )
         if isinstance(simulation, NetworkSimulation):
             roster, faults = swarm.genesis.roster, swarm.settings.faults
             links = faults.links(swarm.genesis.configuration.delay, roster, swarm.settings.seed)
@@ -626,6 +653,8 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "peers": settings.peers,
         "byzantine": settings.byzantine,
         "tolerate": settings.tolerated,
+        "tolerance": main.swarm.genesis.configuration.tolerance,
+        "classes": list(settings.classes),
         "attack": settings.attack,
         "attack_start": settings.attack_start,
         "steps": settings.steps,
