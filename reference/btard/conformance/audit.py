@@ -215,7 +215,7 @@ class Auditor:
 
     def signer(self, entry: Envelope) -> PeerId:
         """The entry's sender, if it ever had a seat."""
-        if entry.sender not in self.genesis.roster:
+        if entry.sender not in self.genesis.roster and entry.sender not in self.state.roster:
             raise LogError(self.position, "it holds a message of a stranger")
         return entry.sender
 
@@ -289,6 +289,8 @@ def plausible(finding: Finding, trial: Trial, transcript: Transcript) -> bool:
     well_formed = len(finding.correction) == expected and bool(np.isfinite(float64_vector(finding.correction)).all())
     if trial.subject is Subject.WORKER:
         fits = finding.peer == trial.accused and finding.fault in WORKER_FAULTS
+    elif trial.subject is Subject.CANDIDATE:
+        fits = finding.peer == trial.accused and finding.fault is Fault.WRONG_HASH
     else:
         guilty_aggregator = finding.peer == trial.accused and finding.fault is Fault.WRONG_AGGREGATE
         fits = guilty_aggregator or (finding.peer in transcript.workers and finding.fault in WORKER_FAULTS)

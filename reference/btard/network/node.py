@@ -146,6 +146,11 @@ class Node:
         self.ready = now
         self.answer(now, None)
 
+    def join(self, now: float, request: AgreedBroadcast) -> None:
+        """Begin with the first broadcast of a new member, whose protocol has been following until here."""
+        self.ready = now
+        self.begin(now, request)
+
     def answer(self, now: float, value: Any) -> None:
         """Go on with the driver's answer to ``request``."""
         self.request = None

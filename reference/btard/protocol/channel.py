@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from btard.protocol.arithmetic import Float32
-from btard.protocol.log import Record
+from btard.protocol.log import Record, Trial
 from btard.protocol.messages import NO_NOTICES, Envelope, Notices, Slot
 from btard.protocol.model import PeerId, Roster
 
@@ -131,7 +131,38 @@ class StepApplied:
     state: State
 
 
-Request = AgreedBroadcast | Scatter | Gather | Disclose | FetchContent | ComputeGradient | AppendRecord | StepApplied
+@dataclass(frozen=True)
+class WriteLetter:
+    """Send a candidate's letter to the members. Answer: None."""
+
+    letter: Envelope
+
+
+@dataclass(frozen=True)
+class CollectLetters:
+    """The latest letters of candidates; answer: ``tuple[Envelope, ...]``, in any order, of any content."""
+
+
+@dataclass(frozen=True)
+class ReadVerdict:
+    """The agreed verdict of a trial that I cannot hold myself, from the record to come; answer: ``Verdict``."""
+
+    trial: Trial
+
+
+Request = (
+    AgreedBroadcast
+    | Scatter
+    | Gather
+    | Disclose
+    | FetchContent
+    | ComputeGradient
+    | AppendRecord
+    | StepApplied
+    | WriteLetter
+    | CollectLetters
+    | ReadVerdict
+)
 
 Result = TypeVar("Result")
 Exchange = Generator[Request, Any, Result]

@@ -86,9 +86,16 @@ def distance_ratio_bound(census: Census, residual_ratio: float, spread_ratio: fl
 
 
 def default_distance_ratio(peers: int, tolerated: int, most: int, residual_ratio: float, spread_ratio: float) -> float:
-    """The κ that is used when none is given: 1 % above the least that the inequality admits."""
-    bound = max(distance_ratio_bound(c, residual_ratio, spread_ratio) for c in reachable(peers, tolerated, most))
-    return 1.01 * bound
+    """The κ that is used when none is given: 1 % above the least that the inequality admits for the first roster
+    and for what a quarter of it leaves behind, as far as n ≥ 2b + 2 allows."""
+    censuses = [*reachable(peers, tolerated, most), *reachable(fewest(peers, tolerated), tolerated, most)]
+    return 1.01 * max(distance_ratio_bound(census, residual_ratio, spread_ratio) for census in censuses)
+
+
+def fewest(peers: int, tolerated: int) -> int:
+    """The size of a roster of ``peers`` after as many orderly leaves as the usual constants admit: a quarter,
+    as far as n ≥ 2b + 2 allows."""
+    return min(peers, max(2 * tolerated + 2, peers - peers // 4))
 
 
 def rounding_reach(census: Census, gradient_clip: float, radius_max: float, residual_ratio: float) -> float:
@@ -107,7 +114,7 @@ def least_radius(
     peers: int, tolerated: int, most: int, gradient_clip: float, radius_max: float, residual_ratio: float
 ) -> float:
     """The least τ_min that MODEL-7 admits."""
-    censuses = reachable(peers, tolerated, most)
+    censuses = [*reachable(peers, tolerated, most), *reachable(fewest(peers, tolerated), tolerated, most)]
     return max(rounding_reach(c, gradient_clip, radius_max, residual_ratio) for c in censuses) * 2 / residual_ratio
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
-from btard.protocol import mprng, tolerance, verification
+from btard.protocol import membership, mprng, tolerance, verification
 from btard.protocol.arithmetic import (
     Float32,
     Float64,
@@ -28,6 +28,7 @@ from btard.protocol.butterfly_clip import Radii, centered_clip, initial_radii, n
 from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
+    CollectLetters,
     ComputeGradient,
     Delivery,
     Disclose,
@@ -37,11 +38,14 @@ from btard.protocol.channel import (
     Gather,
     Scatter,
     StepApplied,
+    WriteLetter,
 )
 from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
 from btard.protocol.log import Finding, Genesis, Record, Subject, Trial, Verdict
+from btard.protocol.membership import Probation, Seated
 from btard.protocol.messages import (
+    MAX_LETTERS,
     NO_NOTICES,
     Accusation,
     Aggregate,
@@ -136,6 +140,12 @@ class State:
     replica: Replica | None = None
     pending: Notices = NO_NOTICES
     """What this peer alone saw go wrong in the last agreed phase; said in its next message."""
+    probation: tuple[Probation, ...] = ()
+    """Candidates for a seat, by id."""
+    arrivals: tuple[Seated, ...] = ()
+    """Who got a seat during the run, in order."""
+    leavers: tuple[PeerId, ...] = ()
+    """Who left in good order at the last step boundary; tried once more in the next Commit."""
     shown: Mapping[tolerance.Suspect, bytes] = field(default_factory=dict)
     """Tolerance mode: committed gradients that this peer holds, its own and those disclosed to everyone."""
 
@@ -165,6 +175,10 @@ def initial_replica(config: Configuration, parameters: Float32) -> Replica:
     return Replica(parameters, optimizer, state_hash(parameters, optimizer))
 
 
+class WrongDownload(ProtocolError):
+    """What a candidate downloaded is not the agreed state."""
+
+
 class Voided(Exception):
     """Someone left: the attempt is void. ``state`` is the one to retry from."""
 
@@ -190,6 +204,8 @@ class Plan:
     step: int
     validators: tuple[PeerId, ...]
     targets: dict[PeerId, PeerId]
+    inspectors: dict[PeerId, PeerId] = field(default_factory=dict)
+    """Who recomputes which candidate's gradient of step t − 2, by candidate."""
 
     def workers(self, roster: Roster) -> Roster:
         """W: the peers of ``roster`` that contribute a gradient."""
@@ -203,7 +219,7 @@ def plan_step(state: State) -> Plan:
     audited = state.transcript(state.step - 2)
     pool = [peer for peer in audited.workers if peer in state.roster] if audited else []
     targets = mprng.draw_targets(state.randomness, state.step, validators, pool)
-    return Plan(state.step, validators, targets)  # requirement: STEP-2
+    return Plan(state.step, validators, targets, membership.draw_inspectors(state))  # requirement: STEP-2
 
 
 @dataclass(frozen=True)
@@ -219,6 +235,8 @@ class Attempt:
     part_hashes: tuple[tuple[bytes, ...], ...] = ()
     commitments: dict[PeerId, bytes] = field(default_factory=dict)
     aggregate_hashes: tuple[bytes, ...] = ()
+    leaving: tuple[PeerId, ...] = ()
+    """Who leaves after this step."""
 
     def slot(self, phase: Phase, part: int = 0) -> Slot:
         """The slot of ``phase`` in this attempt."""
@@ -259,6 +277,18 @@ class Conduct:
         """The accusations that go into my Commit, in ascending order."""
         return honest
 
+    def petitions(self, state: State) -> bool:
+        """Whether I ask for a seat when I have none."""
+        return True
+
+    def labour(self, state: State, honest: bytes) -> bytes:
+        """The hash that I commit to on probation."""
+        return honest
+
+    def leaves(self, state: State) -> bool:
+        """Whether I leave in good order after this step."""
+        return False
+
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """My message in an agreed phase, whatever it holds."""
         return honest
@@ -290,10 +320,13 @@ class Peer:
 
 
 def run(peer: Peer, state: State) -> Exchange[State]:
-    """A whole run, from ``state`` to the closing record. Raises :class:`Expelled` if this peer must leave."""
+    """A whole run, from ``state`` to the closing record, or until this peer leaves in good order. A peer without
+    a seat follows, and asks for one. Raises :class:`Expelled` if this peer must leave."""
     while state.step < state.config.steps:
         state = yield from training_step(peer, state)
         yield StepApplied(state)
+        if peer.id in state.leavers:
+            return state
     for _ in range(CLOSING_STEPS):
         state = yield from closing_step(peer, state)
     return (yield from close(peer, state))
@@ -306,6 +339,12 @@ class Work:
     gradient: Float32 | None
     accusations: tuple[Accusation, ...]
     notices: Notices = NO_NOTICES
+    letters: tuple[Envelope, ...] = ()
+
+
+def seated(peer: Peer, state: State) -> bool:
+    """Whether this peer is a member; else it only follows."""
+    return peer.id in state.roster
 
 
 def training_step(peer: Peer, state: State) -> Exchange[State]:
@@ -330,10 +369,48 @@ def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
         accusations.extend(found)
     elif target and transcript and (yield from verification.audit(transcript, target)):
         accusations.append(Accusation(target, state.step - 2))
+    for candidate, inspector in plan.inspectors.items():
+        if inspector == peer.id and transcript and not (yield from verification.inspect(transcript, candidate)):
+            accusations.append(Accusation(candidate, state.step - 2))
     if peer.id in plan.workers(state.roster) and state.step < state.config.steps:
         gradient = yield from compute_gradient(peer, state)
+    letters = yield from correspond(peer, state)
     chosen = peer.conduct.accusations(state, plan, tuple(sorted(accusations)))
-    return Work(gradient, chosen, notices)
+    return Work(gradient, chosen, notices, letters)
+
+
+def correspond(peer: Peer, state: State) -> Exchange[tuple[Envelope, ...]]:
+    """Members collect letters; a peer without a seat writes one: its commitment if it is on probation, else a
+    petition. Source: MEMB-1."""
+    if peer.identity is None or state.config.tolerance or state.step >= state.config.steps:
+        return ()
+    if seated(peer, state):
+        letters: tuple[Envelope, ...] = yield CollectLetters()
+        chosen = {(letter.sender, letter.slot): letter for letter in letters if membership.useful(state, letter)}
+        return tuple(chosen[place] for place in sorted(chosen))[:MAX_LETTERS]
+    mine = next((candidate for candidate in state.probation if candidate.peer == peer.id), None)
+    if mine is not None and mine.since <= state.step and state.replica is not None:
+        seed = mprng.gradient_seed(state.run, state.randomness, state.step, peer.identity.peer_id)
+        raw = yield ComputeGradient(state.replica.parameters, state.replica.state_hash, seed)
+        gradient = admissible_gradient(raw, state.config.gradient_clip)
+        hashed = peer.conduct.labour(state, body_hash(float32_bytes(gradient)))
+        yield from write_letter(peer, state, Phase.PROBATION, hashed)
+    elif mine is None and peer.conduct.petitions(state):
+        yield from write_letter(peer, state, Phase.PETITION, b"")
+    return ()
+
+
+def write_letter(peer: Peer, state: State, phase: Phase, body: bytes) -> Exchange[None]:
+    """Sign a letter and send it to the members."""
+    letter = peer.seal(state, Slot(state.step, 0, phase), body)
+    if letter is not None:
+        yield WriteLetter(letter)
+
+
+def check_replica(state: State, agreed_hash: bytes) -> None:
+    """A candidate's downloaded parameters must be those that the members agree on. Source: MEMB-10."""
+    if state.replica is not None and state.replica.state_hash != agreed_hash:
+        raise WrongDownload("the downloaded parameters are not those that the members agree on")  # requirement: MEMB-10
 
 
 def compute_gradient(peer: Peer, state: State) -> Exchange[Float32 | None]:
@@ -363,7 +440,9 @@ def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[S
     # Commit: bind everyone to its gradient and its share of randomness before anything is shown.
     opening = my_opening(peer, state)
     commit = commit_message(peer, state, attempt, opening, work)
-    state, commits = yield from agree(peer, state, attempt, commit, CommitRules())
+    rules = CommitRules()
+    state, commits = yield from agree(peer, state, attempt, commit, rules)
+    check_replica(state, rules.state_hash)
     attempt = with_commits(attempt, commits)
 
     # Scatter and Aggregate: part j of every gradient goes to worker j, who clips and announces.
@@ -382,9 +461,9 @@ def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[S
     # Report: what every part did to my gradient, projected on directions that nobody could foresee.
     transcript = transcribe(state, attempt, randomness, aggregate)
     report = report_message(peer, state, transcript, gradient)
-    rules = ReportRules(transcript)
-    state, _ = yield from agree(peer, state, attempt, report, rules)
-    return apply_step(state, rules.transcript, inputs, impossible)
+    checks = ReportRules(transcript)
+    state, _ = yield from agree(peer, state, attempt, report, checks)
+    return apply_step(state, checks.transcript, inputs, impossible, attempt.leaving)
 
 
 def closing_step(peer: Peer, state: State) -> Exchange[State]:
@@ -490,10 +569,32 @@ def agree(
         state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
         state = yield from write(state, slot, delivery, verdicts)
     settle_complaints(state, delivered, departures)
+    state = hear_candidates(state, delivered, rules, departures)
     if departures.removals:
         state = remove(state, departures)
         raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
+    if outlawed(peer, departures):
+        raise Expelled(state)
     return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
+
+
+def hear_candidates(state: State, delivered: dict[PeerId, Message], rules: Rules, departures: Departures) -> State:
+    """Read the letters in a Commit, and strike out candidates that were convicted. Membership is closed in
+    tolerance mode, where no hash of another's gradient can be recomputed. Source: MEMB-4."""
+    if isinstance(rules, CommitRules) and not rules.closing and not state.config.tolerance:
+        state = membership.read_letters(state, delivered, departures)
+    refused = {removal.peer for removal in departures.refusals}
+    return replace(
+        state,
+        removals=(*state.removals, *departures.refusals),
+        probation=tuple(candidate for candidate in state.probation if candidate.peer not in refused),
+        leavers=(),
+    )
+
+
+def outlawed(peer: Peer, departures: Departures) -> bool:
+    """Whether this peer was refused in this phase."""
+    return any(removal.peer == peer.id for removal in departures.refusals)
 
 
 def judge_openly(
@@ -520,7 +621,7 @@ def write(state: State, slot: Slot, delivery: Delivery, verdicts: tuple[Verdict,
 def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchange[Delivery]:
     """Send ``message`` with what the channel told me to say, and get everyone's."""
     message = peer.conduct.say(state, slot, with_notices(message, state.pending))
-    envelope = peer.seal(state, slot, encode(message.to_item()))
+    envelope = peer.seal(state, slot, encode(message.to_item())) if seated(peer, state) else None
     delivery: Delivery = yield AgreedBroadcast(slot, state.roster, envelope, state.tolerated, work_before(state, slot))
     return delivery
 
@@ -537,7 +638,7 @@ def work_before(state: State, slot: Slot) -> int:
     whatever the phase computes, one for the gradient or the audit of a step's first Commit, and those of
     the last trials. Source: BCAST-3."""
     opening = slot.phase is Phase.COMMIT and slot.attempt == 0
-    return 1 + opening + state.work  # requirement: BCAST-3
+    return 1 + opening * (1 + bool(state.probation)) + state.work  # requirement: BCAST-3
 
 
 def digests(vector: Sequence[Envelope | None]) -> tuple[bytes | None, ...]:
@@ -558,6 +659,13 @@ def punish_violations(
             fault = proven_fault(state, attempt, proof, message)
             if fault is not None and proof[0].sender in state.roster:
                 departures.remove(proof[0].sender, fault)
+            elif fault is not None and proof[0].sender in without_seat(state):
+                departures.refuse(proof[0].sender, fault)
+
+
+def without_seat(state: State) -> set[PeerId]:
+    """Who can be convicted although it has no seat: candidates, and members that have just left."""
+    return {*state.leavers, *(candidate.peer for candidate in state.probation)}
 
 
 def public_fault(
@@ -699,22 +807,25 @@ def hold_trials(
         charge = queue.pop(0)
         trial, past = charge.trial, transcripts[charge.trial.step]
         settled = trial.subject is Subject.AGGREGATE and trial.accused in past.settled
-        if departures.out(trial.accused) or trial.accused not in state.roster or settled:  # requirement: BAN-8
+        here = trial.accused in state.roster or trial.accused in without_seat(state)
+        if departures.out(trial.accused) or not here or settled:  # requirement: BAN-8
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
-        work += 1 if trial.subject is Subject.WORKER else len(past.workers)
-        punish(charge, verdict, state.roster, departures)
+        work += len(past.workers) if trial.subject is Subject.AGGREGATE else 1
+        punish(charge, verdict, state, departures)
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
     return replace(rules.settle(state, transcripts), work=work), tuple(verdicts)
 
 
-def punish(charge: Charge, verdict: Verdict, roster: Roster, departures: Departures) -> None:
+def punish(charge: Charge, verdict: Verdict, state: State, departures: Departures) -> None:
     """Guilty: banned, unless out already. Acquitted: every accuser is banned. Source: BAN-9."""
-    for finding in verdict.findings:
-        if finding.peer in roster:  # a trial of an earlier step also judges workers who have left since
+    for finding in verdict.findings:  # a trial of an earlier step also judges workers who have left since
+        if finding.peer in state.roster:
             departures.remove(finding.peer, finding.fault)
+        elif finding.peer in without_seat(state):
+            departures.refuse(finding.peer, finding.fault)
     if not verdict.findings:
         for accuser in charge.accusers:
             departures.remove(accuser, Fault.FALSE_ACCUSATION)  # requirement: BAN-9
@@ -766,7 +877,8 @@ def commit_message(peer: Peer, state: State, attempt: Attempt, opening: bytes, w
     hashes = () if work.gradient is None else verification.part_hashes(work.gradient, attempt.bounds)
     commitment = mprng.commitment(state.run, state.step, state.attempt, peer.id or b"", opening)
     replica_hash = state.replica.state_hash if state.replica else bytes(32)
-    return Commit(hashes, commitment, replica_hash, work.accusations, notices=work.notices)
+    leaving = not state.config.tolerance and peer.conduct.leaves(state)
+    return Commit(hashes, commitment, replica_hash, work.accusations, work.letters, leaving, work.notices)
 
 
 class CommitRules(Rules):
@@ -793,16 +905,30 @@ class CommitRules(Rules):
             return Fault.MALFORMED  # requirement: STEP-3
         if not all(may_accuse(state, attempt, sender, accusation) for accusation in message.accusations):
             return Fault.FALSE_NOTICE
+        if not all(membership.is_letter(letter, state.run) for letter in message.letters):
+            return Fault.FALSE_NOTICE
         if message.state_hash != self.state_hash:
             return Fault.DIVERGED  # requirement: STEP-4
         return None
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
-        """One trial per accused worker and step, by step, then by id."""
+        """One trial per accused and step, by step, then by id; then one per step of whoever has just left."""
         accusers = accusers_of(delivered, partial(may_accuse, state, attempt))
         ordered = sorted(accusers, key=lambda accusation: (accusation.step, accusation.accused))
-        charges = [Charge(Trial(a.step, a.accused, Subject.WORKER), accusers[a]) for a in ordered]
-        return charges + overdue(state)
+        charges = [Charge(Trial(a.step, a.accused, subject_of(state, a)), accusers[a]) for a in ordered]
+        exams = [
+            Charge(Trial(past.step, leaver, Subject.WORKER))
+            for leaver in state.leavers
+            for past in state.history
+            if leaver in past.workers
+        ]  # requirement: MEMB-9
+        return charges + exams + overdue(state)
+
+
+def subject_of(state: State, accusation: Accusation) -> Subject:
+    """Whether a member or a candidate is accused."""
+    past = state.transcript(accusation.step)
+    return Subject.WORKER if past and accusation.accused in past.workers else Subject.CANDIDATE
 
 
 def accusers_of(
@@ -823,7 +949,11 @@ def may_accuse(state: State, attempt: Attempt, sender: PeerId, accusation: Accus
     target in step t − 2, both in the first attempt only. Source: VER-6."""
     accused, step = accusation
     past = state.transcript(step)
-    if attempt.number > 0 or past is None or accused not in past.workers or accused == sender:
+    if attempt.number > 0 or past is None or accused == sender:
+        return False
+    if accused in attempt.plan.inspectors and step == state.step - 2:
+        return attempt.plan.inspectors[accused] == sender
+    if accused not in past.workers:
         return False
     if step == state.step - 1:
         return sender in past.workers
@@ -835,7 +965,8 @@ def with_commits(attempt: Attempt, commits: Iterable[Commit]) -> Attempt:
     by_peer = dict(zip(attempt.roster, commits, strict=True))
     hashes = tuple(by_peer[worker].part_hashes for worker in attempt.workers)
     commitments = {peer: commit.commitment for peer, commit in by_peer.items()}
-    return replace(attempt, part_hashes=hashes, commitments=commitments)
+    leaving = tuple(peer for peer, commit in by_peer.items() if commit.leaving)
+    return replace(attempt, part_hashes=hashes, commitments=commitments, leaving=leaving)
 
 
 # -- Scatter and Aggregate ------------------------------------------------------------------------
@@ -943,7 +1074,7 @@ def gather(
     work = work_before(state, slot)
     request = Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes, work)
     received: Sequence[Envelope | None] = yield request
-    if peer.id is None:
+    if not seated(peer, state):
         return (yield from fetch_aggregate(state, attempt)), Notices(), ()
     contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)
     aggregate = np.zeros(state.config.dimension, dtype=np.float32)
@@ -1063,14 +1194,22 @@ class ReportRules(Rules):
 # -- Applying -------------------------------------------------------------------------------------
 
 
-def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, impossible: tuple[PeerId, ...]) -> State:
-    """The canonical update, the radii for the next step, and the transcript for the audits to come. Source: STEP-8."""
+def apply_step(
+    state: State,
+    transcript: Transcript,
+    inputs: Float32 | None,
+    impossible: tuple[PeerId, ...],
+    leaving: tuple[PeerId, ...],
+) -> State:
+    """The canonical update, the radii for the next step, the transcript for the audits to come, and the seats
+    that are given back and taken. Source: STEP-8."""
     medians = lower_median(transcript.reports[:, 1, :].T)
     replica = state.replica
     if replica is not None and transcript.aggregate is not None:
         optimizer = described_optimizer(state.config.optimizer)
         parameters, moments = apply(optimizer, replica.parameters, transcript.aggregate, replica.optimizer)
         replica = Replica(parameters, moments, state_hash(parameters, moments), inputs, impossible)
+    state = membership.end_of_step(state, leaving)
     recent = tuple(past for past in state.history if past.step == state.step - 1)
     applied = replace(
         state,
@@ -1179,7 +1318,7 @@ def try_by_vote(
     verdicts = tuple(tolerance.verdict_of(t, transcripts, ballots, voters, court.tolerated) for t in trials)
     court = yield from write(court, slot, delivery, verdicts)
     for charge, verdict in zip(charges, verdicts, strict=True):
-        punish(charge, verdict, state.roster, departures)
+        punish(charge, verdict, state, departures)
         transcripts[verdict.trial.step] = learn(transcripts[verdict.trial.step], verdict)
     settle_complaints(court, votes, departures)  # requirement: TOL-7
     return rules.settle(replace(court, roster=state.roster, tolerated=state.tolerated, work=0), transcripts)
