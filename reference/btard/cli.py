@@ -121,11 +121,13 @@ def train(
     faults: Annotated[
         str, typer.Option(help="Network faults, e.g. loss=0.2,duplication=0.1,jitter=0.5,partition=0.3,cut=2@30.")
     ] = "",
+    join: Annotated[str, typer.Option(help="Honest newcomers that ask for a seat: COUNT@STEP.")] = "0@0",
+    leave: Annotated[str, typer.Option(help="Honest peers that leave in good order: COUNT@STEP.")] = "0@0",
     logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
-    from btard.network.faults import read_faults
+    from btard.network.faults import read_count, read_faults
     from btard.training.devices import resolve_device
     from btard.training.registry import find_task
     from btard.training.trainer import Settings, read_overrides
@@ -153,6 +155,8 @@ def train(
         data=data,
         channel=channel,
         faults=read_faults(faults),
+        join=read_count("join", join),
+        leave=read_count("leave", leave),
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config)),
@@ -208,7 +212,7 @@ class Reporter:
 
     def tell(self, event: Any) -> None:
         """Show one event."""
-        from btard.training.trainer import Advanced, Left, Measured
+        from btard.training.trainer import Advanced, Joined, Left, Measured
 
         self.open(event.run)
         match event:
@@ -226,6 +230,11 @@ class Reporter:
                     f" in {removal.slot.phase.name.title()}: {removal.fault.text}",
                     style="yellow" if byzantine else "red",
                 )
+
+            case Joined(run, peer, step, byzantine):
+                kind = "attacker's key" if byzantine else "honest peer"
+                line = f"{run:>5}  step {step:4}  {kind} {peer.hex()[:8]} has a seat"
+                self.console.print(line, style="red" if byzantine else "green")
 
     def open(self, run: str) -> None:
         """Start a bar for a run that has just begun."""

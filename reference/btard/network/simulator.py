@@ -8,7 +8,7 @@ are about to send (:class:`~btard.network.coalition.World`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -60,6 +60,13 @@ class Witnessed(Conduct):
     def __init__(self, peer: PeerId, world: World) -> None:
         self.peer, self.world = peer, world
 
+    retires: int | None = None
+    """After which step it leaves in good order."""
+
+    def leaves(self, state: State) -> bool:
+        """Whether it is time to leave."""
+        return state.step == self.retires
+
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The honest gradient."""
         honest.setflags(write=False)  # seen, not touched
@@ -108,6 +115,7 @@ class Seat:
     request: Request | None = None
     bytes_sent: int = 0
     finished: bool = False
+    conduct: Conduct = field(default_factory=Conduct)
     letters: list[Envelope] = field(default_factory=list)
     """The latest letters of candidates."""
     record: Record | None = None
@@ -165,7 +173,13 @@ class Simulation:
     def begin(self, identity: Identity, conduct: Conduct | None, state: State) -> Seat:
         """Start a peer at ``state``; Byzantine if it has a ``conduct``."""
         chosen = conduct or Witnessed(identity.peer_id, self.world)
-        return Seat(identity, conduct is not None, run(Peer(identity, chosen), state), state)
+        return Seat(identity, conduct is not None, run(Peer(identity, chosen), state), state, conduct=chosen)
+
+    def retire(self, peers: Collection[PeerId], step: int) -> None:
+        """Before the run: let honest ``peers`` leave in good order after ``step``."""
+        for seat in self.seats.values():
+            if seat.id in peers and isinstance(seat.conduct, Witnessed):
+                seat.conduct.retires = step
 
     def welcome(self, identity: Identity, conduct: Conduct | None = None) -> Seat:
         """At a step boundary: let somebody without a seat follow the run and ask for one. It begins with what

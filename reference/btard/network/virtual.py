@@ -225,8 +225,7 @@ class NetworkSimulation(Simulation):
 
     def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes]:
         """What a peer really sends: a Byzantine one whatever its conduct says."""
-        conduct: Conduct | None = self.conducts.get(seat.id)
-        return [frame] if conduct is None else list(conduct.post(receiver, frame))
+        return list(seat.conduct.post(receiver, frame)) if seat.byzantine else [frame]
 
     def encoded(self, frame: Frame) -> bytes:
         """The bytes of a frame; the last one's are remembered, since it goes to many."""
