@@ -465,16 +465,18 @@ def classes_command(
 
 @app.command(epilog="Example: btard attacks --json")
 def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
-    """List the attacks that 'btard train --attack' knows, one line each."""
+    """List the attacks that 'btard train --attack' knows, each with the verdict that a run shows."""
     from btard.training.trainer import attack_names
 
     found = attack_names()
     if as_json:
-        print(json.dumps([{"name": name, "summary": summary} for name, summary in found], indent=2))
+        keys = ("name", "summary", "verdict")
+        print(json.dumps([dict(zip(keys, entry, strict=True)) for entry in found], indent=2))
         return
-    width = max((len(name) for name, _ in found), default=0)
-    for name, summary in found:
+    width = max((len(name) for name, _, _ in found), default=0)
+    for name, summary, verdict in found:
         print(f"{name:{width}}  {summary}")
+        print(f"{'':{width}}  -> {verdict or 'no verdict stated'}")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

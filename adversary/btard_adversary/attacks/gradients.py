@@ -146,3 +146,13 @@ class ALittleIsEnough(GradientAttack):
         supporters = (honest + byzantine) // 2 + 1 - byzantine
         share = (honest - supporters) / honest
         return NormalDist().inv_cdf(min(max(share, 0.01), 0.99))
+
+
+class Mimic(GradientAttack):
+    """Sends what one honest worker sends, always the same one: its data count more than they should."""
+
+    summary = "send the gradient of one honest worker, always the same one"
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """A copy of the gradient of the honest worker with the lowest id."""
+        return self.world.gradients[min(self.world.gradients)] if self.world.gradients else honest

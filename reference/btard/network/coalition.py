@@ -11,7 +11,7 @@ import numpy as np
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.channel import AgreedBroadcast, Request
 from btard.protocol.identity import Identity
-from btard.protocol.messages import Report
+from btard.protocol.messages import Message, Report
 from btard.protocol.model import PeerId
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ class World:
     def honest_gradients(self) -> Float32:
         """All honest gradients of the step, float32 ``[honest workers, d]``, by peer id."""
         return np.stack([self.gradients[peer] for peer in sorted(self.gradients)])
+
+    def message_of(self, peer: PeerId) -> Message | None:
+        """What an honest peer is about to say in the current agreed phase."""
+        request = self.requests.get(peer)
+        envelope = request.envelope if isinstance(request, AgreedBroadcast) else None
+        return envelope.message if envelope else None
 
     def honest_reports(self) -> list[Float64]:
         """The reports, float64 ``[2, parts]`` each, that honest workers are about to send."""
@@ -67,6 +73,8 @@ class Seating:
     """Of the attack's own randomness."""
     identity: Identity | None = None
     """The attacker's keys, to sign what an honest peer would not."""
+    ideal: bool = False
+    """Whether the channel is the ideal one, which has no links."""
 
     def acts(self, step: int) -> bool:
         """Whether the attack acts at ``step``."""

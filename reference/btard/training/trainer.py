@@ -147,9 +147,10 @@ def find_attacks(names: str) -> list[AttackFactory]:
     return [find_by_name(ATTACKS, "attack", name.strip()) for name in names.split(",")]
 
 
-def attack_names() -> list[tuple[str, str]]:
-    """Every installed attack's name with its one-line summary."""
-    return [(name, getattr(point.load(), "summary", "")) for name, point in known_names(ATTACKS).items()]
+def attack_names() -> list[tuple[str, str, str]]:
+    """Every installed attack's name, with its one-line summary and how it is expected to end."""
+    loaded = ((name, point.load()) for name, point in known_names(ATTACKS).items())
+    return [(name, getattr(a, "summary", ""), getattr(getattr(a, "verdict", None), "text", "")) for name, a in loaded]
 
 
 def identities(settings: Settings) -> list[Identity]:
@@ -280,7 +281,7 @@ class Swarm:
         chosen = self.settings
         identity = next(identity for identity in self.identities if identity.peer_id == peer)
         acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
-        return Seating(peer, world, self.task, *acting, identity)
+        return Seating(peer, world, self.task, *acting, identity, chosen.channel == "ideal")
 
 
 def classes_of(task: Task, names: tuple[str, ...]) -> list[Any]:
@@ -297,6 +298,8 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
         conduct = factory(seating)
     except TypeError as error:
         raise RunError(f"attack '{name}' is not a callable that takes a Seating: {error}") from error
+    ideal = seating.ideal and getattr(factory, "on_links", False)
+    check(not ideal, f"attack '{name}' acts on links, which the ideal channel does not have: use --channel broadcast")
     check(isinstance(conduct, Conduct), f"attack '{name}' makes a {type(conduct).__name__}, which is not a Conduct")
     return conduct
 
@@ -439,6 +442,8 @@ class SwarmRun:
     last: Observed | None = None
     quality: Evaluation | None = None
     seconds: float = 0.0
+    conducts: dict[PeerId, Conduct] = field(default_factory=dict)
+    """What the attackers do."""
     recruits: set[PeerId] = field(default_factory=set)
     """Keys that the attackers brought in."""
     away: tuple[PeerId, ...] = ()
@@ -469,7 +474,7 @@ class SwarmRun:
         """The simulator with honest peers and attackers seated."""
         swarm = self.swarm
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
-        conducts = swarm.conducts(world)
+        conducts = self.conducts = swarm.conducts(world)
         carrier = CHANNELS[swarm.settings.channel]
         simulation = carrier(
             swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts, classes=swarm.oracles()
@@ -698,6 +703,18 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
+    """For every attacker whose attack says how it ends: what was expected, and whether it was so."""
+    found = []
+    for peer, conduct in main.conducts.items():
+        expected = getattr(conduct, "verdict", None)
+        if expected is not None:
+            mine = [removal for removal in state.removals if removal.peer == peer]
+            shown = {"peer": peer.hex(), "expected": expected.text, "shown": bool(expected.shown(mine))}
+            found.append({**shown, "ends": [f"{removal.how.value}: {removal.fault.text}" for removal in mine]})
+    return found
+
+
 def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evaluation) -> dict[str, Any]:
     """The summary of a finished run; its keys are part of the command's contract."""
     settings, quality = main.swarm.settings, main.quality or untrained
@@ -744,6 +761,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "log_head": state.head.hex(),
         "seconds": round(main.seconds, 3),
     }
+    summary["verdicts"] = verdicts_shown(main, state)
     for other in others:
         if other.quality is not None:
             summary[f"accuracy_{other.name}_baseline"] = other.quality.accuracy
