@@ -137,7 +137,9 @@ class Recorded(Simulation):
 
 def versions(run: Run) -> tuple[messages.SignedHeader, ...]:
     """Two versions of one message, in order of digest."""
-    made = (seal(Identity(b"v" * 32), run.genesis.run, Slot(0, 0, Phase.COMMIT), bytes(32), body) for body in (b"", b"x"))
+    made = (
+        seal(Identity(b"v" * 32), run.genesis.run, Slot(0, 0, Phase.COMMIT), bytes(32), body) for body in (b"", b"x")
+    )
     return tuple(sorted((envelope.signed_header for envelope in made), key=lambda header: header.digest))
 
 
@@ -287,7 +289,18 @@ def test_every_message_and_record_of_a_run_fits_the_schema(run: Run) -> None:
     for rule, item in everything(run):
         assert fits(rule, item), (rule, item)
         seen[rule] += 1
-    assert seen.keys() >= {"accusation", "echo", "noted-letter", "proof", "signed-header", "verdict", "finding", "entry", "setting", *BODIES.values()}
+    assert seen.keys() >= {
+        "accusation",
+        "echo",
+        "noted-letter",
+        "proof",
+        "signed-header",
+        "verdict",
+        "finding",
+        "entry",
+        "setting",
+        *BODIES.values(),
+    }
 
 
 def test_every_message_reads_back_equal(run: Run) -> None:

@@ -84,7 +84,14 @@ accusations = st.lists(st.builds(Accusation, hashes32, steps), unique=True, max_
 numbers = st.integers(0, 5).flatmap(lambda parts: st.tuples(*[st.binary(min_size=8 * parts, max_size=8 * parts)] * 2))
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
-        Commit, st.lists(hashes32, max_size=4).map(tuple), hashes32, hashes32, accusations, letters, st.booleans(), notices
+        Commit,
+        st.lists(hashes32, max_size=4).map(tuple),
+        hashes32,
+        hashes32,
+        accusations,
+        letters,
+        st.booleans(),
+        notices,
     ),
     st.builds(Aggregate, st.none() | hashes32, notices),
     st.builds(Reveal, st.binary(min_size=64, max_size=64), accusations, notices),
@@ -291,6 +298,8 @@ def header_item(**changes: Any) -> list[Any]:
 
 
 LOW, HIGH = b"\x01" * 32, b"\x02" * 32
+
+
 def two_headers() -> list[Item]:
     """Two versions for one slot, in order of digest."""
     made = (SignedHeader.from_item(header_item(head=head)) for head in (LOW, HIGH))

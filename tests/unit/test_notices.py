@@ -109,9 +109,7 @@ def test_two_versions_convict_in_whatever_agreed_phase_and_step_they_surface(pha
 def test_two_versions_convict_in_the_last_step_of_a_run() -> None:
     evidence = Notices((), (two_versions(4, Slot(0, 0, Phase.AGGREGATE)),))
     run = run_with(told(1, lambda run, delivery: evidence, Slot(4, 0, Phase.REVEAL)), quiet(4))
-    assert run.removals == (
-        Removal(run.roster[4], Departure.CONVICTED, Fault.EQUIVOCATION, Slot(5, 0, Phase.COMMIT)),
-    )
+    assert run.removals == (Removal(run.roster[4], Departure.CONVICTED, Fault.EQUIVOCATION, Slot(5, 0, Phase.COMMIT)),)
 
 
 @pytest.mark.requirement("BAN-7")

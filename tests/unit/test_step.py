@@ -260,9 +260,7 @@ def test_workers_announce_their_aggregate_and_validators_nothing(quiet: Swarm) -
 
 
 @pytest.mark.requirement("STEP-7")
-@pytest.mark.parametrize(
-    "name", ["no aggregate and no reason", "an aggregate from a validator"]
-)
+@pytest.mark.parametrize("name", ["no aggregate and no reason", "an aggregate from a validator"])
 def test_an_aggregate_against_duty_is_malformed(name: str) -> None:
     for seed in range(20):
         tamper = BY_NAME[name].make(1)
