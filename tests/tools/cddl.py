@@ -4,7 +4,8 @@ pycddl 0.6 overlooks faults: it reads only the first of the arrays inside an arr
 takes numbers for bytes in maps. So it judges what must be accepted, and this matcher what must be refused.
 
 Subset: rules ``name = type``; choices; unsigned literals; ``uint``, ``bool``, ``text``, ``bytes``, ``null``;
-``bytes .size N``, ``bytes .size (low..high)`` and ``bytes .cbor rule``; arrays of ``key: type`` or of one ``low*high type``; maps with text keys.
+``bytes .size N``, ``bytes .size (low..high)`` and ``bytes .cbor rule``; arrays of ``key: type`` or of one
+``low*high type``; maps with text keys.
 """
 
 from __future__ import annotations
