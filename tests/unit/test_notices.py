@@ -28,7 +28,21 @@ from btard.protocol.messages import (
 )
 from btard.protocol.model import PeerId
 from btard.protocol.step import Attempt, Conduct, State, equivocation
-from swarms import AGREED, Behaviour, Swarm, Tamper, Told, configuration, genesis, identities, left, played, say, sign
+from swarms import (
+    AGREED,
+    Behaviour,
+    Swarm,
+    Tamper,
+    Told,
+    configuration,
+    genesis,
+    identities,
+    left,
+    played,
+    say,
+    scatter,
+    sign,
+)
 from tampering import CASES, STRANGER, complaint, noting, proof_of, showing
 
 GENESIS = genesis(configuration())
@@ -290,6 +304,19 @@ def test_an_honest_worker_that_complains_about_the_last_broadcast_still_announce
     said = run.message(1, 1, 0, Phase.AGGREGATE)
     assert said.aggregate_hash is not None and said.notices.complaints == (run.roster[4],)
     assert run.faults == [(1, Fault.WITHHELD), (4, Fault.WITHHELD)]
+
+
+@pytest.mark.requirement("STEP-6")
+def test_what_the_channel_told_and_what_the_exchange_lacked_are_said_together() -> None:
+    def withhold(tamper: Tamper, parts: list[Envelope | None]) -> None:
+        parts[1] = None
+
+    complaint_about_4 = told(1, lambda run, delivery: Notices((run.roster[4],)), Slot(1, 0, Phase.COMMIT))
+    behaviours: dict[int, Behaviour] = {4: lambda seating: Conduct(), 5: Tamper({Phase.SCATTER: scatter(withhold)})}
+    run = run_with(complaint_about_4, behaviours)
+    said = run.message(1, 1, 0, Phase.AGGREGATE)
+    assert (said.aggregate_hash, said.notices.complaints) == (None, (run.roster[4], run.roster[5]))
+    assert run.faults == [(1, Fault.WITHHELD), (4, Fault.WITHHELD)]  # the second complaint is moot
 
 
 # -- Divergent echoes -----------------------------------------------------------------------------------------
