@@ -47,7 +47,7 @@ class Fault(IntEnum):
     """An echo that differs from what was delivered, with neither evidence nor a complaint to explain it."""
     MISSED = 16
     """More than b_t peers say that something owed to them did not come: one of them is honest."""
-    LEAVING = 18
+    LEAVING = 19
     """None: it said that it leaves."""
     WRONG_GRADIENT = 17
     """Tolerance mode: a committed gradient farther from the recomputed one than the tolerance admits."""
