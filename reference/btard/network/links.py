@@ -15,16 +15,28 @@ Neighbours = Mapping[PeerId, Collection[PeerId]]
 class Links:
     """The network of a simulation. Here every transmission takes the same ``latency``, in seconds."""
 
+    latency: float
+    cuts: dict[PeerId, float]
+    """Peers that nobody hears and that hear nobody, from some time on: they count as faulty."""
+
     def __init__(self, latency: float) -> None:
-        self.latency = latency
+        self.latency, self.cuts = latency, {}
 
     def arrivals(self, now: float, sender: PeerId, receiver: PeerId) -> Iterable[float]:
         """When copies of what ``sender`` sends now reach ``receiver``; nothing if it is lost."""
-        return (now + self.latency,)
+        return () if self.silent(now, sender, receiver) else (now + self.latency,)
+
+    def silent(self, now: float, *ends: PeerId) -> bool:
+        """Whether one of the two ends of a link is cut off."""
+        return any(now >= self.cuts[peer] for peer in ends if peer in self.cuts)
+
+    def cut(self, now: float, peers: Iterable[PeerId]) -> None:
+        """Cut off ``peers``."""
+        self.cuts.update({peer: now for peer in peers if peer not in self.cuts})
 
     def lost(self, peer: PeerId) -> bool:
-        """Whether ``peer`` is cut off beyond Δ, now or later: then it counts as faulty."""
-        return False
+        """Whether ``peer`` is cut off, now or later."""
+        return peer in self.cuts
 
 
 @dataclass
@@ -48,8 +60,7 @@ class FaultyLinks(Links):
     """Time until a lost copy is sent again."""
     partitions: tuple[tuple[float, float, frozenset[PeerId]], ...] = ()
     """From, until, and one side: what crosses in that time is sent again until it gets through."""
-    cuts: Mapping[PeerId, float] = field(default_factory=dict)
-    """Peers that nobody hears and that hear nobody from some time on."""
+    cuts: dict[PeerId, float] = field(default_factory=dict)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +68,7 @@ class FaultyLinks(Links):
 
     def arrivals(self, now: float, sender: PeerId, receiver: PeerId) -> Iterable[float]:
         """When copies arrive; within ``bound`` unless one of the two is cut off."""
-        if any(now >= self.cuts[peer] for peer in (sender, receiver) if peer in self.cuts):
+        if self.silent(now, sender, receiver):
             return ()
         copies = 1 + (self.random.random() < self.duplication)
         return [min(self.one(now, sender, receiver), now + self.bound) for _ in range(copies)]
@@ -76,7 +87,3 @@ class FaultyLinks(Links):
         return any(
             start <= time < end and (sender in side) != (receiver in side) for start, end, side in self.partitions
         )
-
-    def lost(self, peer: PeerId) -> bool:
-        """Whether ``peer`` is cut off at some time."""
-        return peer in self.cuts

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from btard.protocol.broadcast import (
@@ -30,12 +30,14 @@ from btard.protocol.broadcast import (
 from btard.protocol.channel import AgreedBroadcast, Delivery, Disclose, Exchange, Gather, Request, Scatter
 from btard.protocol.exchange import Inbox, disclosures, exchange, gather_exchange, scatter_exchange
 from btard.protocol.identity import Identity, verify
-from btard.protocol.messages import Envelope, Phase, Slot
+from btard.protocol.messages import MAX_NOTICES, Envelope, Notices, Phase, Proof, Slot
 from btard.protocol.model import PeerId, ProtocolError, Roster
 from btard.protocol.step import Expelled, State
 
-ARCHIVED_PHASES = 4
-"""How many delivered phases a node still answers for: honest peers are never more than one apart."""
+ARCHIVED_PHASES = 12
+"""How many delivered phases a node still answers for and looks for second versions in: about three steps."""
+RECENT_STEPS = 3
+"""Frames of steps further from mine than this are stale."""
 EARLY_PHASES = 4
 """For how many phases to come a node keeps early frames."""
 SPARE_FRAMES = 16
@@ -115,6 +117,8 @@ class Node:
         """Whether the protocol may go on after an exchange; a simulator holds rushing attackers back with it."""
         self.held: tuple[Any] | None = None
         """What the network's part gave while the gate was closed."""
+        self.late: list[Proof] = []
+        """Evidence that surfaced after its phase."""
         self.aggregates: tuple[Envelope, ...] = ()
         """The parts of the last aggregate that I sent or got."""
         self.ignored = 0
@@ -154,16 +158,16 @@ class Node:
 
     def receive(self, now: float, sender: PeerId, frame: Frame) -> None:
         """Take in a frame that a link brought. Source: LIM-3, LIM-4."""
-        if self.finished or not self.admits(sender, frame):
+        if not self.admits(sender, frame):
             self.ignored += 1
             return
         arrival, key = Arrival(now, sender, frame), key_of(frame)
         if key == self.current and self.task is not None:
             self.feed(now, arrival)
-        elif key > self.current:
+        elif key > self.current and not self.finished:
             self.keep_early(key, arrival)
         else:
-            self.reply_late(key, arrival)
+            self.take_late(key, arrival)
 
     # -- Taking frames ------------------------------------------------------------------------------
 
@@ -175,7 +179,7 @@ class Node:
             return False  # requirement: LIM-4
         if self.roster and sender not in self.roster:
             return False  # requirement: LIM-3
-        if abs(key_of(frame)[0] - self.current[0]) > 1:
+        if abs(key_of(frame)[0] - self.current[0]) > RECENT_STEPS:
             return False
         self.brought[sender] += 1
         if self.relays and isinstance(frame, (Envelope, Relay)):
@@ -200,11 +204,15 @@ class Node:
         else:
             self.ignored += 1
 
-    def reply_late(self, key: Key, arrival: Arrival) -> None:
-        """Answer a peer that has not finished a phase that I have."""
+    def take_late(self, key: Key, arrival: Arrival) -> None:
+        """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
         for known, ballot in self.archive:
             if known == key and isinstance(arrival.frame, Ask):
                 self.outbox.extend((send.to, send.frame) for send in ballot.take(arrival))
+            elif known == key and isinstance(arrival.frame, Envelope):
+                before = ballot.evidence()
+                ballot.hear(arrival.frame)
+                self.late += [proof for proof in ballot.evidence() if proof not in before]
 
     # -- Going on -------------------------------------------------------------------------------------
 
@@ -299,7 +307,8 @@ class Node:
             if self.ballot is not None:
                 self.archive.append((self.current, self.ballot))
             self.ready = now
-            self.proceed(now, result)
+            late, self.late = Notices(evidence=tuple(self.late[:MAX_NOTICES])), []
+            self.proceed(now, replace(result, notices=result.notices.merged(late)))
         elif isinstance(request, (Scatter, Gather)):
             self.ready += self.timing.round
             parts = tuple(result.get(worker) for worker in request.workers) if request.announced else ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import count
@@ -51,13 +51,21 @@ class NetworkSimulation(Simulation):
         super().__post_init__()
         config = self.genesis.configuration
         self.timing = Timing(config.delay, config.gradient_time)
-        self.network = self.links or Links(LATENCY * config.delay)
         self.limit = max(max_frame(config.peers), 4 * config.dimension + 4096)
         self.events: list[tuple[float, int, int, Callable[[], None]]] = []
         self.order = count()
-        self.nodes = {peer: self.node(seat) for peer, seat in self.seats.items()}
+        self.connect(self.links or Links(LATENCY * config.delay), self.neighbours)
         self.woken: dict[PeerId, float] = {}
         self.last_sent: tuple[Frame, bytes] | None = None
+
+    def connect(self, links: Links, neighbours: Neighbours | None = None) -> None:
+        """Before the run: choose the links, and the overlay if not everyone has a link to everyone."""
+        self.network, self.neighbours = links, neighbours
+        self.nodes = {peer: self.node(seat) for peer, seat in self.seats.items()}
+
+    def cut(self, peers: Iterable[PeerId]) -> None:
+        """From now on nobody hears ``peers``, and they hear nobody."""
+        self.network.cut(self.now, peers)
 
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""

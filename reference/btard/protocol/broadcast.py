@@ -488,11 +488,14 @@ class Ballot:
 
     def notices(self, digests: Sequence[bytes | None]) -> Notices:
         """Complaints, equivocations seen, and echoes that differ from what was delivered. Source: BCAST-8."""
-        both = [*self.messages.values(), *self.echoes.values()]
-        evidence = tuple(proof_of(list(versions.values())) for versions in both if len(versions) >= VERSIONS)
         others = (echo for author, versions in self.echoes.items() for echo in versions.values() if echo != self.mine)
         divergent = tuple(echo for echo in others if differs(echo, digests))
-        return Notices(tuple(sorted(self.complaints)), evidence[:MAX_NOTICES], divergent[:MAX_ECHOES])
+        return Notices(tuple(sorted(self.complaints)), self.evidence()[:MAX_NOTICES], divergent[:MAX_ECHOES])
+
+    def evidence(self) -> tuple[Proof, ...]:
+        """Two versions of every message and echo that has them."""
+        both = [*self.messages.values(), *self.echoes.values()]
+        return tuple(proof_of(list(versions.values())) for versions in both if len(versions) >= VERSIONS)
 
 
 def keep_version(kept: dict[PeerId, dict[bytes, Envelope]], envelope: Envelope, most: int = VERSIONS) -> bool:
