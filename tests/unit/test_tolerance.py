@@ -16,7 +16,7 @@ from btard.protocol.model import ConfigurationError
 from btard.protocol.mprng import gradient_seed
 from btard.protocol.step import State
 from btard.protocol.verification import Transcript, part_hashes, report_of
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from swarms import configuration, examples, played
 
@@ -88,7 +88,8 @@ def test_honest_judges_confirm_honest_accusations_and_acquit_honest_gradients(
     # The judge's class: as far from the accuser's as honest classes may be, whichever of the two is smaller.
     scale = max(float(np.linalg.norm(accuser.astype(np.float64))), FLOOR) * (1 - eta)
     length = float(np.linalg.norm(direction.astype(np.float64))) or 1.0
-    judge = (accuser + direction.astype(np.float64) * (0.99 * eta * scale / length)).astype(np.float32)
+    judge = (accuser + direction.astype(np.float64) * (eta * scale / length)).astype(np.float32)
+    assume(tolerance.near(judge, accuser, eta, FLOOR) and tolerance.near(accuser, judge, eta, FLOOR))  # rounding
     # A gradient in the neighbourhood of the bounds.
     away = float(np.linalg.norm(accused.astype(np.float64))) or 1.0
     reach = (eta + 2 * mu) * max(float(np.linalg.norm(accuser.astype(np.float64))), FLOOR)
