@@ -50,20 +50,24 @@ def on_a_line(*points: float) -> list[Float32]:
     return [np.array([point, 0.0], dtype=np.float32) for point in points]
 
 
-def splits(eta: float, mu: float) -> bool:
+def splits(eta: float, accusation: float, conviction: float) -> bool:
     """Whether an honest accuser can see its accusation fail: the accuser's gradient, the judge's and the
-    accused's on one line, the classes η apart, the accused just beyond η + 2μ."""
-    accuser, judge, accused = on_a_line(1.0, 1.0 + eta, 1.0 + (eta + 2 * mu) * 1.0001)
-    assert not tolerance.near(accused, accuser, eta + 2 * mu, FLOOR)
-    return tolerance.near(accused, judge, eta + mu, FLOOR)
+    accused's on one line, the classes η apart, the accused just beyond the bound of an accusation."""
+    accuser, judge, accused = on_a_line(1.0, 1.0 + eta, 1.0 + accusation * 1.0001)
+    assert not tolerance.near(accused, accuser, accusation, FLOOR)
+    return tolerance.near(accused, judge, conviction, FLOOR)
 
 
 @pytest.mark.requirement("TOL-1")
+@pytest.mark.requirement("TOL-4")
+@pytest.mark.requirement("TOL-8")
 @pytest.mark.parametrize("eta", [0.01, 0.1, 0.2])
 def test_just_below_the_inequality_an_honest_accuser_is_outvoted(eta: float) -> None:
     least = eta * (1 + eta) / (1 - eta)
-    assert splits(eta, least * 0.98)
-    assert not splits(eta, least)
+    config = configuration(tolerance=eta, margin=least * 1.00001)
+    assert not splits(eta, tolerance.accusation_bound(config), tolerance.conviction_bound(config))
+    below = 0.98 * least
+    assert splits(eta, eta + 2 * below, eta + below)
 
 
 Vectors = st.lists(st.floats(-1, 1, width=32), min_size=3, max_size=3).map(lambda v: np.array(v, dtype=np.float32))
