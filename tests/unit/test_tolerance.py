@@ -209,7 +209,7 @@ def test_an_aggregate_is_judged_by_what_was_committed_whoever_lied(past: Any) ->
 
 
 GRADIENT, REPORT, MISSED, AGGREGATE = (
-    int(fault) for fault in (Fault.WRONG_GRADIENT, Fault.WRONG_REPORT, Fault.MISSED, Fault.WRONG_AGGREGATE)
+    int(fault) for fault in (Fault.WRONG_GRADIENT, Fault.WRONG_REPORT, Fault.UNDISCLOSED, Fault.WRONG_AGGREGATE)
 )
 
 
@@ -253,9 +253,12 @@ def test_the_fault_is_what_most_say_and_a_correction_needs_more_than_b_judges(pa
     good, bad = b"good", b"bad"
     assert verdict(*[(REPORT, good)] * 3, *[(REPORT, bad)] * 2) == (Finding(peer, Fault.WRONG_REPORT, good),)
     assert verdict(*[(REPORT, good)] * 2, *[(REPORT, bad)] * 2) == (Finding(peer, Fault.WRONG_REPORT),)
-    assert verdict(*[(GRADIENT, b"")] * 2, *[(MISSED, b"")] * 2) == (Finding(peer, Fault.MISSED),)
+    assert verdict(*[(GRADIENT, b"")] * 2, *[(MISSED, b"")] * 2) == (Finding(peer, Fault.WRONG_GRADIENT),)
     assert verdict(*[(GRADIENT, b"")] * 3, *[(MISSED, b"")] * 2) == (Finding(peer, Fault.WRONG_GRADIENT),)
     assert verdict((GRADIENT, b""), (MISSED, b""), (REPORT, good)) == ()
+    assert verdict((GRADIENT, b""), *[(MISSED, b"")] * 2) == ()
+    assert verdict(*[(MISSED, b"")] * 2) == ()
+    assert verdict(*[(MISSED, b"")] * 3) == (Finding(peer, Fault.UNDISCLOSED),)  # more than b, less than half
 
 
 @pytest.mark.requirement("TOL-9")

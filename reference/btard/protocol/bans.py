@@ -49,6 +49,8 @@ class Fault(IntEnum):
     """More than b_t peers say that something owed to them did not come: one of them is honest."""
     WRONG_GRADIENT = 17
     """Tolerance mode: a committed gradient farther from the recomputed one than the tolerance admits."""
+    UNDISCLOSED = 18
+    """Tolerance mode: a gradient that stands trial and was not disclosed."""
 
     @property
     def text(self) -> str:
