@@ -181,7 +181,7 @@ Alter = Callable[[Tamper, Envelope], Envelope | None]
 
 
 class Discloses(Tamper):
-    """Alters what it discloses in a phase; ``poisons``: it also commits to minus its gradient, from step 2 on."""
+    """Alters what it discloses in a phase; ``poisons``: it also commits to minus its gradient."""
 
     def __init__(self, phase: Phase, alter: Alter, poisons: bool = False) -> None:
         super().__init__({phase: lambda tamper, request: None})
@@ -204,11 +204,10 @@ class Discloses(Tamper):
                 answer = -answer
 
     @property
-    def my_seed(self) -> bytes | None:
-        """Of the gradient that I owe, from step 2 on."""
+    def my_seed(self) -> bytes:
+        """Of the gradient that I owe."""
         state = self.swarm.simulation.seats[self.identity.peer_id].state
-        acts = state.step >= 2
-        return gradient_seed(state.run, state.randomness, state.step, self.identity.peer_id) if acts else None
+        return gradient_seed(state.run, state.randomness, state.step, self.identity.peer_id)
 
 
 ALTERED: dict[str, Alter] = {
@@ -229,13 +228,21 @@ def test_a_target_that_discloses_anything_else_leaves_with_its_validator(name: s
     assert removal is not None
     assert (removal.how, removal.fault, removal.slot.phase) == (Departure.ELIMINATED, Fault.WITHHELD, Phase.COMMIT)
     assert len(swarm.removals) == 2
+    (acquittal,) = (verdict for record in swarm.log_records for verdict in record.verdicts)
+    assert acquittal.findings == () and acquittal.trial.accused == swarm.roster[2]
+
+
+@pytest.mark.requirement("TOL-13")
+def test_a_cheat_that_is_hidden_from_the_validator_convicts_its_author_alone() -> None:
+    swarm = checked(mixed({2: Discloses(Phase.AUDIT, ALTERED["nothing"], poisons=True)}, steps=12))
+    assert faults(swarm) == {2: Fault.WRONG_GRADIENT}
 
 
 @pytest.mark.requirement("TOL-7")
 @pytest.mark.parametrize("name", ALTERED)
 def test_an_accused_that_discloses_anything_else_is_found_to_withhold(name: str) -> None:
     swarm = checked(mixed({2: Discloses(Phase.COMMIT_TRIAL, ALTERED[name], poisons=True)}, steps=12))
-    assert faults(swarm) == {2: Fault.MISSED}
+    assert faults(swarm) == {2: Fault.UNDISCLOSED}
 
 
 @pytest.mark.requirement("TOL-7")
@@ -246,7 +253,7 @@ def test_an_accused_that_discloses_to_some_only_is_out_and_its_accuser_is_not(re
     assert isinstance(swarm.simulation, Partial)
     swarm.simulation.reaches = lambda duty, peer: duty.slot.phase is Phase.AUDIT or peer in lucky
     checked(swarm)
-    assert faults(swarm)[2] in (Fault.MISSED, Fault.WRONG_GRADIENT)
+    assert faults(swarm)[2] in (Fault.UNDISCLOSED, Fault.WRONG_GRADIENT)
     assert len(swarm.removals) == 1
 
 
@@ -336,7 +343,7 @@ def test_a_minority_that_lies_in_its_votes_changes_nothing(fault: Fault | None) 
 
 @pytest.mark.requirement("TOL-7")
 def test_who_denies_a_disclosure_leaves_with_the_one_that_made_it() -> None:
-    swarm = checked(mixed(voting(blame(Fault.MISSED))))
+    swarm = checked(mixed(voting(blame(Fault.UNDISCLOSED))))
     assert swarm.faults[0] == (0, Fault.FALSE_ACCUSATION)
     assert [fault for _, fault in swarm.faults[1:]] == [Fault.WITHHELD] * 2
     assert swarm.removal(4) is not None
@@ -559,4 +566,4 @@ def test_a_network_leads_to_the_same_log_as_the_ideal_channel() -> None:
 def test_an_accused_that_whispers_its_gradient_on_a_network_is_out() -> None:
     config = configuration(tolerance=ETA, peers=8, tolerated=2, validators=3, steps=10)
     swarm = checked(NetworkSwarm(config, {1: Whispers}))
-    assert swarm.faults in ([(1, Fault.MISSED)], [(1, Fault.WRONG_GRADIENT)])
+    assert swarm.faults in ([(1, Fault.UNDISCLOSED)], [(1, Fault.WRONG_GRADIENT)])

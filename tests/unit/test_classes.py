@@ -61,12 +61,12 @@ def test_the_noise_between_classes_is_measured_along_a_run(task: TorchTask) -> N
     assert np.array_equal(parameters, task.initial_parameters())
 
 
-def test_a_swarm_of_three_classes_needs_a_tolerance(task: TorchTask, tmp_path: Path) -> None:
-    settings = Settings(peers=8, tolerate=2, steps=5, classes=CLASSES, tolerance=1e-5, channel="ideal")
+def test_a_swarm_of_two_classes_needs_a_tolerance(task: TorchTask, tmp_path: Path) -> None:
+    settings = Settings(peers=8, tolerate=2, steps=5, classes=("cpu", "float64"), tolerance=1e-5, channel="ideal")
     summary = train(settings, task, None, lambda event: None)
     assert summary["stopped"] is None and summary["removals"] == []
-    assert (summary["tolerance"], summary["classes"]) == (1e-5, list(CLASSES))
-    exact = Settings(peers=8, tolerate=2, steps=5, classes=CLASSES, channel="ideal")
+    assert (summary["tolerance"], summary["classes"]) == (1e-5, ["cpu", "float64"])
+    exact = Settings(peers=8, tolerate=2, steps=5, classes=("cpu", "float64"), channel="ideal")
     assert train(exact, task, None, lambda event: None)["stopped"]
 
 

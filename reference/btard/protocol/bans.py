@@ -51,6 +51,8 @@ class Fault(IntEnum):
     """None: it said that it leaves."""
     WRONG_GRADIENT = 17
     """Tolerance mode: a committed gradient farther from the recomputed one than the tolerance admits."""
+    UNDISCLOSED = 18
+    """Tolerance mode: a gradient that stands trial and was not disclosed."""
 
     @property
     def text(self) -> str:

@@ -787,7 +787,7 @@ def settle_complaints(state: State, delivered: dict[PeerId, Message], departures
 def complained_of(message: Message) -> set[PeerId]:
     """Whom the sender of ``message`` blames for what nobody else can verify."""
     accused = [a.accused for a in message.accusations] if isinstance(message, Reveal) else []
-    missed = [s.peer for s in message.statements if s.fault == Fault.MISSED] if isinstance(message, Vote) else []
+    missed = [s.peer for s in message.statements if s.fault == Fault.UNDISCLOSED] if isinstance(message, Vote) else []
     return {*message.notices.complaints, *accused, *missed}
 
 
@@ -922,7 +922,9 @@ class CommitRules(Rules):
             for past in state.history
             if leaver in past.workers
         ]  # requirement: MEMB-9
-        return charges + exams + overdue(state)
+        known = {charge.trial for charge in charges}
+        missed = [charge for charge in undisclosed(state, attempt, delivered) if charge.trial not in known]
+        return charges + missed + exams + overdue(state)
 
 
 def subject_of(state: State, accusation: Accusation) -> Subject:
@@ -1271,6 +1273,17 @@ def audit_disclosed(peer: Peer, state: State, plan: Plan) -> Exchange[tuple[list
     return [Accusation(target, past.step)] if finding else [], NO_NOTICES  # requirement: TOL-4
 
 
+def undisclosed(state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
+    """Tolerance mode: trials of targets that a validator complains about: who hides a cheat from its validator
+    is convicted alone. Acquitted or not judged, it leaves with its validator. Source: TOL-13."""
+    past = state.transcript(state.step - 2)
+    if not state.config.tolerance or attempt.number > 0 or past is None:
+        return []
+    targets = attempt.plan.targets
+    missed = [targets[v] for v in sorted(targets) if v in delivered and targets[v] in delivered[v].notices.complaints]
+    return [Charge(Trial(past.step, target, Subject.WORKER)) for target in missed]  # requirement: TOL-13
+
+
 def overdue(state: State) -> list[Charge]:
     """Tolerance mode: trials of aggregators whose parts fail since a report was corrected. Source: TOL-12."""
     if not state.config.tolerance:
@@ -1353,7 +1366,7 @@ def cast_vote(
         if worker == peer.id or (gradient is None and worker not in court.roster):
             continue
         if gradient is None:
-            findings.append((step, Finding(worker, Fault.MISSED)))
+            findings.append((step, Finding(worker, Fault.UNDISCLOSED)))
             continue
         own = yield from verification.recompute_gradient(past, worker)
         finding = tolerance.examine(past, worker, gradient, own, bound, floor)

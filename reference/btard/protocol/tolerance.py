@@ -16,7 +16,7 @@ from btard.protocol.messages import MAX_CORRECTIONS, Statement, Vote, body_hash
 from btard.protocol.model import Configuration, PeerId
 from btard.protocol.verification import Transcript, possible_parts, report_of
 
-WORKER_FAULTS = (Fault.MISSED, Fault.WRONG_GRADIENT, Fault.WRONG_REPORT)
+WORKER_FAULTS = (Fault.WRONG_REPORT, Fault.WRONG_GRADIENT, Fault.UNDISCLOSED)
 """What a worker may be found guilty of: it disclosed nothing, or what it committed or reported is wrong."""
 
 Suspect = tuple[int, PeerId]
@@ -140,7 +140,7 @@ def well_founded(
             return False
         if fault not in (*WORKER_FAULTS, Fault.WRONG_AGGREGATE):
             return False
-        if fault == Fault.MISSED and (peer not in present or peer == sender):
+        if fault == Fault.UNDISCLOSED and (peer not in present or peer == sender):
             return False
         expected = 16 * len(transcripts[step].workers) if fault == Fault.WRONG_REPORT else 0
         if len(correction) not in (0, expected) or not np.isfinite(float64_vector(correction)).all():
@@ -155,8 +155,11 @@ def verdict_of(
     findings = []
     for suspect in suspects([trial], transcripts):
         said = [s for vote in votes for s in vote.statements if s[:2] == suspect and s.fault in WORKER_FAULTS]
+        missing = sum(statement.fault == Fault.UNDISCLOSED for statement in said)
         if 2 * len(said) > voters:  # requirement: TOL-10
             findings.append(majority_finding(suspect[1], said, tolerated))
+        elif missing > tolerated:  # one of them is honest
+            findings.append(Finding(suspect[1], Fault.UNDISCLOSED))
     if trial.subject is Subject.AGGREGATE:
         guilty = Statement(trial.step, trial.accused, int(Fault.WRONG_AGGREGATE))
         if 2 * sum(guilty in vote.statements for vote in votes) > voters:
