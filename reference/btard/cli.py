@@ -110,10 +110,17 @@ def train(
     baseline: Annotated[
         str | None, typer.Option(help="Also run: mean (plain mean, same attack), clean (no attack), or both.")
     ] = None,
+    channel: Annotated[
+        str, typer.Option(help="broadcast: every frame over a simulated network; ideal: skip the network.")
+    ] = "broadcast",
+    faults: Annotated[
+        str, typer.Option(help="Network faults, e.g. loss=0.2,duplication=0.1,jitter=0.5,partition=0.3,cut=2@30.")
+    ] = "",
     logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
+    from btard.network.faults import read_faults
     from btard.training.devices import resolve_device
     from btard.training.registry import find_task
     from btard.training.trainer import Settings, read_overrides
@@ -137,6 +144,8 @@ def train(
         seed=seed,
         device=device,
         data=data,
+        channel=channel,
+        faults=read_faults(faults),
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config), steps),

@@ -23,6 +23,7 @@ from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
     ComputeGradient,
+    Delivery,
     Exchange,
     FetchContent,
     StepApplied,
@@ -167,7 +168,7 @@ class Auditor:
         """Answer the observer's request from the log, the kept aggregates or the task."""
         match request:
             case AgreedBroadcast():
-                return self.deliver(request)
+                return Delivery(self.deliver(request))
             case AppendRecord():
                 self.compare(request.record)
             case FetchContent():
@@ -268,10 +269,9 @@ class Auditor:
         yield  # a judge is a generator
 
     def recomputed(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
-        """The peers' own judge, counted; content of impossible aggregates is taken from what was kept."""
+        """The peers' own judge, counted."""
         self.trials += 1
-        if trial.subject is not Subject.CONTENT:  # content that nobody had convicts, here as among the peers
-            self.require_kept(transcript.aggregate is not None)
+        self.require_kept(transcript.aggregate is not None)
         return (yield from verification.judge(trial, transcript, residual_ratio))
 
     def expect_end(self) -> None:
@@ -290,8 +290,6 @@ def plausible(finding: Finding, trial: Trial, transcript: Transcript) -> bool:
     well_formed = len(finding.correction) == expected and bool(np.isfinite(float64_vector(finding.correction)).all())
     if trial.subject is Subject.WORKER:
         fits = finding.peer == trial.accused and finding.fault in WORKER_FAULTS
-    elif trial.subject is Subject.CONTENT:
-        fits = finding.peer == trial.accused and finding.fault is Fault.IMPOSSIBLE_AGGREGATE
     else:
         guilty_aggregator = finding.peer == trial.accused and finding.fault is Fault.WRONG_AGGREGATE
         fits = guilty_aggregator or (finding.peer in transcript.workers and finding.fault in WORKER_FAULTS)

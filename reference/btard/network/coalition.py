@@ -9,6 +9,7 @@ import numpy as np
 
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.channel import AgreedBroadcast, Request
+from btard.protocol.identity import Identity
 from btard.protocol.messages import Report
 from btard.protocol.model import PeerId
 
@@ -52,6 +53,8 @@ class Seating:
     """Strength; None for the attack's own default."""
     seed: int = 0
     """Of the attack's own randomness."""
+    identity: Identity | None = None
+    """The attacker's keys, to sign what an honest peer would not."""
 
     def acts(self, step: int) -> bool:
         """Whether the attack acts at ``step``."""

@@ -20,6 +20,7 @@ from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
     ComputeGradient,
+    Delivery,
     Exchange,
     FetchContent,
     Gather,
@@ -268,7 +269,7 @@ class Simulation:
             self.deliver(envelopes.get(peer), slot, peer, len(roster) - 1) for peer in roster
         )
         for seat in self.live:
-            seat.answer = vector  # requirement: CHAN-1
+            seat.answer = Delivery(vector)  # requirement: CHAN-1
 
     def scatter(self, slot: Slot, workers: Roster) -> None:
         """Every worker's part j goes to worker j."""

@@ -40,7 +40,13 @@ class Fault(IntEnum):
     FALSE_NOTICE = 12
     """A complaint, an accusation or evidence that the sender had no ground for, visibly to all."""
     WITHHELD = 13
-    """One of a pair: a part was not sent, or was received and denied."""
+    """One of a pair: something owed was not sent, or was received and denied."""
+    EQUIVOCATION = 14
+    """Two signed versions of one message."""
+    UNEXPLAINED_ECHO = 15
+    """An echo that differs from what was delivered, with neither evidence nor a complaint to explain it."""
+    MISSED = 16
+    """More than b_t peers say that something owed to them did not come: one of them is honest."""
 
     @property
     def text(self) -> str:
@@ -80,9 +86,9 @@ class Departures:
         return any(removal.peer == peer for removal in self.removals)
 
     def remove(self, peer: PeerId, fault: Fault) -> None:
-        """Remove one peer, once: as absent if it was silent, else as convicted."""
+        """Remove one peer, once: as absent if nothing came from it, else as convicted."""
         if not self.out(peer):  # requirement: BAN-2
-            how = Departure.ABSENT if fault is Fault.SILENT else Departure.CONVICTED
+            how = Departure.ABSENT if fault in (Fault.SILENT, Fault.MISSED) else Departure.CONVICTED
             self.removals.append(Removal(peer, how, fault, self.slot))
 
     def eliminate(self, first: PeerId, second: PeerId) -> None:

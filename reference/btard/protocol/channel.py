@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.log import Record
-from btard.protocol.messages import Envelope, Slot
+from btard.protocol.messages import NO_NOTICES, Envelope, Notices, Slot
 from btard.protocol.model import Roster
 
 if TYPE_CHECKING:
@@ -21,15 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AgreedBroadcast:
-    """Send ``envelope`` (None: an observer) in ``slot``; answer: ``tuple[Envelope | None, ...]`` in roster order.
+    """Send ``envelope`` (None: an observer) in ``slot``; answer: :class:`Delivery`.
 
-    The channel's contract is CHAN-1 … CHAN-4: all honest peers get the same tuple, an honest sender's
+    The channel's contract is CHAN-1 … CHAN-4: all honest peers get the same vector, an honest sender's
     envelope is in it, every envelope in it belongs to its slot and sender, and it always answers.
     """
 
     slot: Slot
     roster: Roster
     envelope: Envelope | None
+    tolerated: int = 0
+    """b_t, how many of the roster may be faulty."""
+    work: int = 1
+    """How many gradients' time an honest peer may need before it asks for this (BCAST-3)."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What an agreed broadcast delivers."""
+
+    vector: tuple[Envelope | None, ...]
+    """The agreed messages, in roster order."""
+    notices: Notices = NO_NOTICES
+    """What this peer alone saw go wrong; it belongs into its next agreed message."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +59,8 @@ class Scatter:
     envelopes: tuple[Envelope | None, ...]
     announced: tuple[bytes, ...]
     """The body hash that each worker announced for the part that I aggregate; () without a duty."""
+    work: int = 1
+    """As in :class:`AgreedBroadcast`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,8 @@ class Gather:
     envelope: Envelope | None
     announced: tuple[bytes, ...]
     """The body hash that each worker announced for its aggregate."""
+    work: int = 1
+    """As in :class:`AgreedBroadcast`."""
 
 
 @dataclass(frozen=True)

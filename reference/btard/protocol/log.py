@@ -140,8 +140,6 @@ class Subject(IntEnum):
     """Everything that the accused announced about its gradient in an applied attempt."""
     AGGREGATE = 1
     """The residual of the part that the accused aggregated."""
-    CONTENT = 2
-    """The form of the part that the accused aggregated: its length, and that it is finite."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,11 @@ MAX_NOTICES = MAX_PEERS
 """Most accusations, complaints or items of evidence in one message."""
 ENVELOPE_OVERHEAD = 512
 """Upper bound on the bytes that an envelope adds to its body."""
-MAX_AGREED_BODY = 4096 + 512 * MAX_PEERS
+MAX_ECHOES = 8
+"""Most divergent echoes in one message."""
+MAX_LETTERS = 64
+"""Most letters of candidates in one message."""
+MAX_AGREED_BODY = 4096 + 1024 * MAX_PEERS
 """Upper bound on the body of an agreed message, in bytes."""
 
 
@@ -29,7 +33,8 @@ class MessageError(ProtocolError):
 
 
 class Phase(IntEnum):
-    """The phases of a step, in order, and the exchange of final log heads that closes a run."""
+    """The phases of a step, in order; the exchange of final log heads that closes a run; and the two kinds
+    of letter that candidates write (chapter ``membership``)."""
 
     COMMIT = 0
     SCATTER = 1
@@ -38,21 +43,33 @@ class Phase(IntEnum):
     REVEAL = 4
     REPORT = 5
     CLOSING = 6
+    PETITION = 7
+    PROBATION = 8
 
     @property
     def agreed(self) -> bool:
-        """Whether the phase uses agreed broadcast (else point to point)."""
-        return self not in (Phase.SCATTER, Phase.GATHER)
+        """Whether the phase uses agreed broadcast (else point to point, or letters of candidates)."""
+        return self in BODIES
+
+
+ECHO = 1
+"""The ``part`` of an echo's slot."""
 
 
 class Slot(NamedTuple):
-    """The place of one message of one sender: two different bodies for one slot are an equivocation."""
+    """The place of one message of one sender: two signed versions for one slot are an equivocation."""
 
     step: int
     attempt: int
     phase: Phase
     part: int = 0
-    """Index of the part (Scatter, Gather: which is also the recipient or the sender); else 0."""
+    """Scatter, Gather: index of the part (which is also the recipient or the sender). Agreed phases: 0 for
+    the message, 1 for its echo."""
+
+    @property
+    def echo(self) -> Slot:
+        """The slot of the echoes of an agreed phase."""
+        return self._replace(part=ECHO)
 
 
 # -- Envelope ---------------------------------------------------------------------------------
@@ -110,7 +127,7 @@ class Envelope:
     def message(self) -> Message | None:
         """The body of an agreed message, or None if it is malformed."""
         try:
-            return decode_body(self.slot.phase, self.body)
+            return decode_body(self.slot, self.body)
         except (DecodeError, MessageError):
             return None
 
@@ -190,23 +207,46 @@ class Accusation(NamedTuple):
     step: int
 
 
+Proof = tuple[SignedHeader, ...]
+"""Evidence: one signed header whose body hash is not the announced one, or two versions for one slot, by digest."""
+
+
 class Notices(NamedTuple):
-    """What any agreed message may carry: unverifiable complaints, and evidence that convicts."""
+    """What any agreed message may carry: unverifiable complaints, evidence that convicts, divergent echoes."""
 
     complaints: tuple[PeerId, ...] = ()
-    """Peers that owed me the part of the point-to-point phase just ended and did not send it."""
-    evidence: tuple[SignedHeader, ...] = ()
-    """Signed parts of that phase whose body hash is not the agreed one."""
+    """Peers that broke a duty towards me since my last agreed message: a message, an echo or a part is missing."""
+    evidence: tuple[Proof, ...] = ()
+    """Parts that are not what was announced; two signed versions of one message."""
+    echoes: tuple[Envelope, ...] = ()
+    """Echoes of the last agreed phase that differ from what was delivered; their signers must say why (BAN-10)."""
 
     def to_items(self) -> list[Item]:
         """CDDL ``notices``."""
-        return [list(self.complaints), [proof.to_item() for proof in self.evidence]]
+        proofs: list[Item] = [[header.to_item() for header in proof] for proof in self.evidence]
+        return [list(self.complaints), proofs, [echo.to_item() for echo in self.echoes]]
 
     @classmethod
-    def from_items(cls, complaints: Item, evidence: Item) -> Self:
+    def from_items(cls, complaints: Item, evidence: Item, echoes: Item) -> Self:
         """Inverse of :meth:`to_items`; raises :class:`MessageError`."""
         peers = distinct(hashes(complaints))
-        return cls(peers, tuple(SignedHeader.from_item(proof) for proof in listed(evidence)))
+        proofs = tuple(read_proof(proof) for proof in listed(evidence))
+        return cls(peers, proofs, tuple(Envelope.from_item(echo) for echo in listed(echoes, MAX_ECHOES)))
+
+    def merged(self, other: Notices) -> Notices:
+        """Both, each thing once."""
+        complaints = tuple(sorted({*self.complaints, *other.complaints}))
+        evidence = tuple(dict.fromkeys((*self.evidence, *other.evidence)))
+        echoes = tuple(dict.fromkeys((*self.echoes, *other.echoes)))
+        return Notices(complaints, evidence[:MAX_NOTICES], echoes[:MAX_ECHOES])
+
+
+def read_proof(item: Item) -> Proof:
+    """CDDL ``proof``: one signed header, or two in ascending order of digest; raises :class:`MessageError`."""
+    headers = tuple(SignedHeader.from_item(header) for header in listed(item, 2))
+    if not headers or any(a.digest >= b.digest for a, b in pairwise(headers)):
+        raise MessageError("evidence is one signed header, or two in ascending order of digest")
+    return headers
 
 
 NO_NOTICES = Notices()
@@ -221,19 +261,25 @@ class Commit:
     commitment: bytes
     state_hash: bytes
     accusations: tuple[Accusation, ...] = ()
+    letters: tuple[Envelope, ...] = ()
+    """What candidates for a seat sent me, by sender, then by slot."""
+    leaving: bool = False
+    """Whether I leave in good order after this step."""
     notices: Notices = NO_NOTICES
 
     def to_item(self) -> Item:
         """CDDL ``commit``."""
-        accusations = accusation_items(self.accusations)
-        return [list(self.part_hashes), self.commitment, self.state_hash, accusations, *self.notices.to_items()]
+        letters: list[Item] = [letter.to_item() for letter in self.letters]
+        head: list[Item] = [list(self.part_hashes), self.commitment, self.state_hash]
+        return [*head, accusation_items(self.accusations), letters, self.leaving, *self.notices.to_items()]
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
-        parts, commitment, state, accusations, *rest = items(item, 6, "a Commit")
+        parts, commitment, state, accusations, letters, leaving, *rest = items(item, 9, "a Commit")
         fixed = octets(commitment, HASH_BYTES), octets(state, HASH_BYTES)
-        return cls(hashes(parts), *fixed, accusation_list(accusations), Notices.from_items(*rest))
+        accused, notices = accusation_list(accusations), Notices.from_items(*rest)
+        return cls(hashes(parts), *fixed, accused, letter_list(letters), flag(leaving), notices)
 
 
 @dataclass(frozen=True)
@@ -251,7 +297,7 @@ class Aggregate:
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
-        announced, *rest = items(item, 3, "an Aggregate")
+        announced, *rest = items(item, 4, "an Aggregate")
         announced_hash = None if announced is None else octets(announced, HASH_BYTES)
         return cls(announced_hash, Notices.from_items(*rest))
 
@@ -272,7 +318,7 @@ class Reveal:
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
-        opening, accusations, *rest = items(item, 4, "a Reveal")
+        opening, accusations, *rest = items(item, 5, "a Reveal")
         accused = accusation_list(accusations)
         return cls(octets(opening, OPENING_BYTES), accused, Notices.from_items(*rest))
 
@@ -302,7 +348,7 @@ class Report:
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
-        products, norms, *rest = items(item, 4, "a Report")
+        products, norms, *rest = items(item, 5, "a Report")
         left, right = octets(products), octets(norms)
         if len(left) != len(right) or len(left) % 8:
             raise MessageError("a Report needs as many norms as inner products, of 8 bytes each")
@@ -327,15 +373,33 @@ class Closing:
         return cls()
 
 
-Message = Commit | Aggregate | Reveal | Report | Closing
+@dataclass(frozen=True)
+class Echo:
+    """What I received in an agreed phase: the digest of every peer's message, in roster order; None: nothing."""
+
+    vector: tuple[bytes | None, ...]
+    notices: ClassVar[Notices] = NO_NOTICES
+
+    def to_item(self) -> Item:
+        """CDDL ``echo``."""
+        return list(self.vector)
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        return cls(tuple(None if entry is None else octets(entry, HASH_BYTES) for entry in listed(item)))
+
+
+Message = Commit | Aggregate | Reveal | Report | Closing | Echo
 BODIES: dict[Phase, type[Any]] = {body.phase: body for body in (Commit, Aggregate, Reveal, Report, Closing)}
 
 
-def decode_body(phase: Phase, body: bytes) -> Message:
-    """Read the body of an agreed message; raises :class:`DecodeError` or :class:`MessageError`."""
-    if phase not in BODIES:
+def decode_body(slot: Slot, body: bytes) -> Message:
+    """Read the body of an agreed message or of an echo; raises :class:`DecodeError` or :class:`MessageError`."""
+    if slot.phase not in BODIES or slot.part > ECHO:
         raise MessageError("the body of a part is no message")
-    message: Message = BODIES[phase].from_item(decode(body, MAX_AGREED_BODY))  # requirement: MSG-5
+    kind = Echo if slot.part == ECHO else BODIES[slot.phase]
+    message: Message = kind.from_item(decode(body, MAX_AGREED_BODY))  # requirement: MSG-5
     return message
 
 
@@ -391,6 +455,23 @@ def distinct(peers: tuple[bytes, ...]) -> tuple[bytes, ...]:
     if any(a >= b for a, b in pairwise(peers)):
         raise MessageError("peers are listed in strictly ascending order")
     return peers
+
+
+def flag(item: Item) -> bool:
+    """``item`` as true or false; raises :class:`MessageError`."""
+    if not isinstance(item, bool):
+        raise MessageError("expected true or false")
+    return item
+
+
+def letter_list(item: Item) -> tuple[Envelope, ...]:
+    """Letters of candidates, in strictly ascending order of sender and slot; raises :class:`MessageError`."""
+    letters = tuple(Envelope.from_item(entry) for entry in listed(item, MAX_LETTERS))
+    if any((a.sender, a.slot) >= (b.sender, b.slot) for a, b in pairwise(letters)):
+        raise MessageError("letters are listed in strictly ascending order of sender and slot")
+    if any(len(letter.body) > HASH_BYTES for letter in letters):
+        raise MessageError(f"a letter has at most {HASH_BYTES} bytes")
+    return letters
 
 
 def accusation_items(accusations: tuple[Accusation, ...]) -> list[Item]:

@@ -142,6 +142,10 @@ class Configuration:
     """κ = Δ_max/τ; 0 stands for :func:`default_distance_ratio`."""
     radius_factor: float = 1.0
     """c, the clipping radius in units of the median reported norm."""
+    delay: float = 1.0
+    """Δ in seconds: the most time between any honest peer's sending and any other's receiving."""
+    gradient_time: float = 10.0
+    """G in seconds: the most time that one gradient, or the other work of a phase, takes."""
     profile: str = "btard"
     task: str = ""
     """Name, arguments and data hash of the task: what determines every gradient."""
@@ -196,6 +200,7 @@ def check_constants(config: Configuration) -> None:
     require(LEAST_NORM <= low <= high, "2^-100 <= tau_min <= tau_max", f"tau_min = {low:g}, tau_max = {high:g}")
     require(0 < start <= high, "0 < tau_0 <= tau_max", f"tau_0 = {start:g}, tau_max = {high:g}")
     require(config.radius_factor > 0, "c > 0", f"c = {config.radius_factor:g}")
+    require(config.delay > 0, "Delta > 0", f"Delta = {config.delay:g}")
 
 
 def check_ratios(config: Configuration, census: Census) -> None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
     ComputeGradient,
+    Delivery,
     Exchange,
     FetchContent,
     Gather,
@@ -44,10 +45,12 @@ from btard.protocol.messages import (
     Aggregate,
     Closing,
     Commit,
+    Echo,
     Envelope,
     Message,
     Notices,
     Phase,
+    Proof,
     Report,
     Reveal,
     SignedHeader,
@@ -65,6 +68,9 @@ from btard.protocol.model import (
 )
 from btard.protocol.update import OptimizerState, apply, from_description, state_hash
 from btard.protocol.verification import Judge, Transcript
+
+if TYPE_CHECKING:
+    from btard.protocol.broadcast import Frame
 
 described_optimizer = lru_cache(maxsize=16)(from_description)
 
@@ -90,6 +96,15 @@ class Replica:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """An agreed phase as its echoes are judged by: who was heard, and the digests of what was delivered."""
+
+    slot: Slot
+    roster: Roster
+    digests: tuple[bytes | None, ...]
+
+
+@dataclass(frozen=True)
 class State:
     """The agreed state between phases, and the replica of those who have one."""
 
@@ -111,7 +126,13 @@ class State:
     """The applied attempts of steps t − 2 and t − 1."""
     removals: tuple[Removal, ...] = ()
     retries: int = 0
+    last: Heard | None = None
+    """The last agreed phase; None before the first."""
+    work: int = 0
+    """How many gradients the trials of the last agreed phase recomputed."""
     replica: Replica | None = None
+    pending: Notices = NO_NOTICES
+    """What this peer alone saw go wrong in the last agreed phase; said in its next message."""
 
     def transcript(self, step: int) -> Transcript | None:
         """The applied attempt of ``step``, if it is one of the last two."""
@@ -232,6 +253,14 @@ class Conduct:
     def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
         """The accusations that go into my Commit, in ascending order."""
         return honest
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """My message in an agreed phase, whatever it holds."""
+        return honest
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """What I put on the link to ``recipient`` where an honest peer puts one frame (chapter ``broadcast``)."""
+        return (honest,)
 
 
 @dataclass(frozen=True)
@@ -381,9 +410,8 @@ def close(peer: Peer, state: State) -> Exchange[State]:
     """Exchange signed final log heads; n_t − b_t equal ones are the closing record: more than the faulty
     peers can sign by themselves, whomever they pretend to have left at the end. Source: STEP-11."""
     slot = Slot(state.step, 0, Phase.CLOSING)
-    answer = yield AgreedBroadcast(slot, state.roster, peer.seal(state, slot, encode(Closing().to_item())))
-    vector: tuple[Envelope | None, ...] = answer
-    agreeing = tuple(entry if entry and is_closing(entry, state.head) else None for entry in vector)
+    delivery = yield from broadcast(peer, state, slot, Closing())
+    agreeing = tuple(entry if entry and is_closing(entry, state.head) else None for entry in delivery.vector)
     if sum(entry is not None for entry in agreeing) < len(state.roster) - state.tolerated:
         raise ToleranceExceeded("fewer than n - b peers signed the same final log head")
     record = Record(state.records, slot, agreeing)
@@ -398,7 +426,7 @@ def is_closing(envelope: Envelope, head: bytes) -> bool:
 
 # -- An agreed phase ----------------------------------------------------------------------------
 
-AnyMessage = TypeVar("AnyMessage", bound=Message)
+AnyMessage = TypeVar("AnyMessage", Commit, Aggregate, Reveal, Report)
 
 
 @dataclass(frozen=True)
@@ -442,21 +470,53 @@ def agree(
     """One agreed phase: broadcast, judge in the fixed order, record. Raises :class:`Voided` if anyone
     left, :class:`Expelled` if it was this peer. Source: BAN-1."""
     slot = attempt.slot(message.phase)
-    answer = yield AgreedBroadcast(slot, state.roster, peer.seal(state, slot, encode(message.to_item())))
-    vector: tuple[Envelope | None, ...] = answer
+    delivery = yield from broadcast(peer, state, slot, message)
+    vector = delivery.vector
     delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
     departures = Departures(slot)
     rules.begin(state, attempt, delivered)
     punish_violations(state, attempt, vector, rules, departures)  # requirement: BAN-1
+    punish_echoes(state, delivered, departures)
+    punish_contents(state, delivered, departures)
     state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
-    settle_complaints(delivered, departures)
+    settle_complaints(state, delivered, departures)
     record = Record(state.records, slot, vector, verdicts)
     yield AppendRecord(record)
-    state = replace(state, head=record.head_after(state.head), records=state.records + 1)
+    heard = Heard(slot, state.roster, digests(vector))
+    head = record.head_after(state.head)
+    state = replace(state, head=head, records=state.records + 1, last=heard, pending=delivery.notices)
     if departures.removals:
         state = remove(state, departures)
         raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
     return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
+
+
+def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchange[Delivery]:
+    """Send ``message`` with what the channel told me to say, and get everyone's."""
+    message = peer.conduct.say(state, slot, with_notices(message, state.pending))
+    envelope = peer.seal(state, slot, encode(message.to_item()))
+    delivery: Delivery = yield AgreedBroadcast(slot, state.roster, envelope, state.tolerated, work_before(state, slot))
+    return delivery
+
+
+def with_notices(message: Message, notices: Notices) -> Message:
+    """``message`` with ``notices`` beside its own; a Closing has no room for any."""
+    if isinstance(message, (Closing, Echo)) or notices == NO_NOTICES:
+        return message
+    return replace(message, notices=message.notices.merged(notices))
+
+
+def work_before(state: State, slot: Slot) -> int:
+    """How many gradients' time an honest peer may need before it sends its message in ``slot``: one for
+    whatever the phase computes, one for the gradient or the audit of a step's first Commit, and those of
+    the last trials. Source: BCAST-3."""
+    opening = slot.phase is Phase.COMMIT and slot.attempt == 0
+    return 1 + opening + state.work  # requirement: BCAST-3
+
+
+def digests(vector: Sequence[Envelope | None]) -> tuple[bytes | None, ...]:
+    """What names each message of an agreed vector."""
+    return tuple(None if entry is None else entry.signed_header.digest for entry in vector)
 
 
 def punish_violations(
@@ -469,8 +529,9 @@ def punish_violations(
             departures.remove(sender, fault)
     for message in (envelope.message for envelope in vector if envelope and envelope.message):
         for proof in message.notices.evidence:
-            if proves_mismatch(state, attempt, proof, message):
-                departures.remove(proof.sender, Fault.MISMATCHED_PART)
+            fault = proven_fault(state, attempt, proof, message)
+            if fault is not None and proof[0].sender in state.roster:
+                departures.remove(proof[0].sender, fault)
 
 
 def public_fault(
@@ -489,17 +550,32 @@ def public_fault(
 
 
 def grounded(state: State, attempt: Attempt, sender: PeerId, message: Message) -> bool:
-    """Whether every complaint is about a duty that existed, and all evidence proves something. Source: BAN-6."""
-    if message.notices == NO_NOTICES:
+    """Whether every complaint is about a duty that existed, all evidence proves something, and all attached
+    echoes are of the last agreed phase. Source: BAN-6."""
+    notices = message.notices
+    if notices == NO_NOTICES:
         return True
-    if isinstance(message, Aggregate):
-        owed = sender in attempt.workers
-    else:
-        owed = isinstance(message, Reveal) and bool(attempt.aggregate_hashes)
-    owing = [peer for peer in attempt.workers if owed and peer != sender]
-    complaints = all(peer in owing for peer in message.notices.complaints)
-    evidence = all(proves_mismatch(state, attempt, proof, message) for proof in message.notices.evidence)
-    return complaints and evidence  # requirement: BAN-6
+    heard = state.last.roster if state.last else ()
+    owing = [peer for peer in heard if sender in heard and peer != sender]
+    complaints = all(peer in owing for peer in notices.complaints)
+    evidence = all(proven_fault(state, attempt, proof, message) is not None for proof in notices.evidence)
+    echoes = all(is_last_echo(state, echo) for echo in notices.echoes)
+    return complaints and evidence and echoes  # requirement: BAN-6
+
+
+def proven_fault(state: State, attempt: Attempt, proof: Proof, message: Message) -> Fault | None:
+    """What ``proof`` proves against its signer, whenever it surfaces; None if nothing. Source: BAN-7."""
+    if len(proof) == 2:
+        return Fault.EQUIVOCATION if equivocation(state.run, *proof) else None
+    mismatch = proves_mismatch(state, attempt, proof[0], message)
+    return Fault.MISMATCHED_PART if mismatch else None
+
+
+def equivocation(run: bytes, first: SignedHeader, second: SignedHeader) -> bool:
+    """Whether one peer signed two versions for one slot of this run."""
+    if not first.run == second.run == run or first.sender != second.sender or first.slot != second.slot:
+        return False
+    return first.digest != second.digest and first.authentic and second.authentic
 
 
 def proves_mismatch(state: State, attempt: Attempt, proof: SignedHeader, message: Message) -> bool:
@@ -517,11 +593,67 @@ def proves_mismatch(state: State, attempt: Attempt, proof: SignedHeader, message
     return proof.body_hash != announced and proof.authentic  # requirement: BAN-7
 
 
-def settle_complaints(delivered: dict[PeerId, Message], departures: Departures) -> None:
-    """Eliminate the pairs of well-founded complaints, in sorted order. Source: BAN-3."""
-    for complainer in sorted(delivered):
-        for accused in delivered[complainer].notices.complaints:
+def is_last_echo(state: State, echo: Envelope) -> bool:
+    """Whether ``echo`` is a well-formed, signed echo of the last agreed phase by one of its peers."""
+    heard = state.last
+    if heard is None or echo.slot != heard.slot.echo or echo.run != state.run or echo.sender not in heard.roster:
+        return False
+    well_formed = isinstance(echo.message, Echo) and len(echo.message.vector) == len(heard.roster)
+    return well_formed and echo.signed_header.authentic
+
+
+def punish_echoes(state: State, delivered: dict[PeerId, Message], departures: Departures) -> None:
+    """Whoever echoed something else than was delivered says why in the same phase in which that echo is
+    shown, or is convicted: nobody forces the slow path for nothing. Source: BAN-10."""
+    for message in delivered.values():
+        for echo in message.notices.echoes:
+            if is_last_echo(state, echo) and echo.sender in delivered and unexplained(state, echo, delivered):
+                departures.remove(echo.sender, Fault.UNEXPLAINED_ECHO)  # requirement: BAN-10
+
+
+def punish_contents(state: State, delivered: dict[PeerId, Message], departures: Departures) -> None:
+    """An aggregator is convicted on its content if more than b_t peers say that it sent nothing usable, and
+    one of them that what it sent is impossible. Source: VER-10.
+
+    Every honest peer says so of such an aggregator: either it holds the announced content or it complains.
+    """
+    accused = {a.accused for m in delivered.values() if isinstance(m, Reveal) for a in m.accusations}
+    for aggregator in sorted(accused):
+        voices = sum(aggregator in complained_of(message) for message in delivered.values())
+        if voices > state.tolerated:
+            departures.remove(aggregator, Fault.IMPOSSIBLE_AGGREGATE)  # requirement: VER-10
+
+
+def unexplained(state: State, echo: Envelope, delivered: dict[PeerId, Message]) -> bool:
+    """Whether ``echo`` contradicts the delivery about a peer that its signer neither complains about nor
+    convicts. Nothing is owed about a peer that is out, or whose message was not delivered."""
+    if state.last is None or not isinstance(echo.message, Echo):
+        return False
+    said = delivered[echo.sender].notices
+    explained = {*said.complaints, *(proof[0].sender for proof in said.evidence if len(proof) == 2)}
+    return any(
+        delivery is not None and heard != delivery and peer in state.roster and peer not in explained
+        for peer, delivery, heard in zip(state.last.roster, state.last.digests, echo.message.vector, strict=True)
+    )
+
+
+def settle_complaints(state: State, delivered: dict[PeerId, Message], departures: Departures) -> None:
+    """A peer that more than b_t others miss something from is absent: one of them is honest. Of any other
+    complaint one cannot tell who is right: both leave, in sorted order. An accusation of an aggregate's
+    content that did not convict is a complaint too. Source: BAN-3."""
+    pairs = [(one, other) for one in sorted(delivered) for other in sorted(complained_of(delivered[one]))]
+    voices = Counter(accused for _, accused in pairs)
+    for accused in sorted(peer for peer in voices if peer in state.roster and voices[peer] > state.tolerated):
+        departures.remove(accused, Fault.MISSED)  # requirement: BAN-11
+    for complainer, accused in pairs:
+        if accused in state.roster:
             departures.eliminate(complainer, accused)
+
+
+def complained_of(message: Message) -> set[PeerId]:
+    """Whom the sender of ``message`` blames for what nobody else can verify."""
+    accused = message.accusations if isinstance(message, Reveal) else ()
+    return {*message.notices.complaints, *(accusation.accused for accusation in accused)}
 
 
 def hold_trials(
@@ -535,7 +667,7 @@ def hold_trials(
     """Hold the trials of a phase one by one; an accused who is already out is moot. Source: BAN-8."""
     called = not (rules.needs_everyone and departures.removals)
     queue = rules.charges(state, attempt, delivered) if called else []
-    transcripts, verdicts = rules.transcripts(state, attempt), list[Verdict]()
+    transcripts, verdicts, work = rules.transcripts(state, attempt), list[Verdict](), 0
     while queue:
         charge = queue.pop(0)
         trial, past = charge.trial, transcripts[charge.trial.step]
@@ -544,10 +676,11 @@ def hold_trials(
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
+        work += 1 if trial.subject is Subject.WORKER else len(past.workers)
         punish(charge, verdict, state.roster, departures)
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
-    return rules.settle(state, transcripts), tuple(verdicts)
+    return replace(rules.settle(state, transcripts), work=work), tuple(verdicts)
 
 
 def punish(charge: Charge, verdict: Verdict, roster: Roster, departures: Departures) -> None:
@@ -651,7 +784,7 @@ def accusers_of(
     accusers: dict[Accusation, tuple[PeerId, ...]] = {}
     for sender in sorted(delivered):
         message = delivered[sender]
-        for accusation in message.accusations if isinstance(message, (Commit, Reveal)) else ():
+        for accusation in message.accusations if isinstance(message, Commit) else ():
             if may(sender, accusation):
                 accusers[accusation] = (*accusers.get(accusation, ()), sender)
     return accusers
@@ -685,9 +818,9 @@ def scatter(
 ) -> Exchange[tuple[Float32 | None, Notices, tuple[PeerId, ...]]]:
     """Send part j to worker j; collect mine. Returns the inputs float32 ``[workers, m]`` (None if I do
     not aggregate), what to complain about, and whose content was impossible. Source: STEP-5."""
-    part = attempt.part_of(peer.id)
+    part, work = attempt.part_of(peer.id), work_before(state, attempt.slot(Phase.SCATTER))
     if part is None or gradient is None:
-        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), ())
+        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), (), work)
         return None, Notices(), ()
     mine = attempt.part_hashes[part]
     envelopes = tuple(
@@ -698,7 +831,7 @@ def scatter(
     )
     announced = tuple(hashes[part] for hashes in attempt.part_hashes)
     slot = attempt.slot(Phase.SCATTER, part)
-    received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced)
+    received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced, work)
     contents, notices = matching(peer, attempt, received, announced)
     contents[attempt.workers[part]] = float32_bytes(gradient[attempt.bounds[part]])
     bound = attempt.bounds[part]
@@ -721,7 +854,7 @@ def matching(
         if envelope is None:
             complaints.append(worker)
         elif envelope.signed_header.body_hash != expected:
-            evidence.append(envelope.signed_header)
+            evidence.append((envelope.signed_header,))
         else:
             contents[worker] = envelope.body
     return contents, Notices(tuple(complaints), tuple(evidence))  # requirement: STEP-6
@@ -739,8 +872,14 @@ def my_aggregate(peer: Peer, state: State, attempt: Attempt, inputs: Float32 | N
 
 def aggregate_message(mine: Float32 | None, notices: Notices) -> Aggregate:
     """The hash of my part, or None with the reason."""
-    hindered = mine is None or notices.complaints or notices.evidence
-    return Aggregate(None if hindered or mine is None else body_hash(float32_bytes(mine)), notices)
+    missing = mine is None or notices.complaints or notices.evidence
+    return Aggregate(None if missing or mine is None else body_hash(float32_bytes(mine)), notices)
+
+
+def hindered(state: State, notices: Notices) -> bool:
+    """Whether ``notices`` name a peer that is still here: then someone leaves, and the attempt is void anyway."""
+    named = {*notices.complaints, *(proof[0].sender for proof in notices.evidence)}
+    return not named.isdisjoint(state.roster)
 
 
 class AggregateRules(Rules):
@@ -750,9 +889,8 @@ class AggregateRules(Rules):
         """STEP-7."""
         if not isinstance(message, Aggregate):
             return Fault.MALFORMED
-        hindered = bool(message.notices.complaints or message.notices.evidence)
-        owes = sender in attempt.workers and not hindered
-        if (message.aggregate_hash is not None) != owes:
+        works, nothing = sender in attempt.workers, message.aggregate_hash is None
+        if nothing != (not works) and not (nothing and hindered(state, message.notices)):
             return Fault.MALFORMED  # requirement: STEP-7
         return None
 
@@ -774,7 +912,9 @@ def gather(
     part = attempt.part_of(peer.id)
     slot = attempt.slot(Phase.GATHER, part or 0)
     envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
-    received: Sequence[Envelope | None] = yield Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes)
+    work = work_before(state, slot)
+    request = Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes, work)
+    received: Sequence[Envelope | None] = yield request
     if peer.id is None:
         return (yield from fetch_aggregate(state, attempt)), Notices(), ()
     contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)
@@ -808,7 +948,7 @@ class RevealRules(Rules):
     """Reveal: openings that match their commitments; accusations of impossible aggregates."""
 
     def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
-        """MPRNG-3 and VER-10."""
+        """MPRNG-3."""
         if not isinstance(message, Reveal):
             return Fault.MALFORMED
         bound = mprng.commitment(state.run, state.step, state.attempt, sender, message.opening)
@@ -817,19 +957,6 @@ class RevealRules(Rules):
         if not all(accuses_aggregate(attempt, sender, accusation) for accusation in message.accusations):
             return Fault.FALSE_NOTICE
         return None
-
-    def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
-        """One trial per accused aggregator, by id."""
-        accusers = accusers_of(delivered, partial(accuses_aggregate, attempt))
-        return [Charge(Trial(a.step, a.accused, Subject.CONTENT), accusers[a]) for a in sorted(accusers)]
-
-    def transcripts(self, state: State, attempt: Attempt) -> dict[int, Transcript]:
-        """Only this attempt is tried here, and nothing of it is applied yet."""
-        return {state.step: transcribe(state, attempt, b"", None)}
-
-    def settle(self, state: State, transcripts: dict[int, Transcript]) -> State:
-        """A trial of content changes no transcript."""
-        return state
 
 
 def accuses_aggregate(attempt: Attempt, sender: PeerId, accusation: Accusation) -> bool:

@@ -26,7 +26,7 @@ from btard.protocol.arithmetic import (
 )
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import partition, residual
-from btard.protocol.channel import ComputeGradient, Exchange, FetchContent
+from btard.protocol.channel import ComputeGradient, Exchange
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Report, body_hash
 from btard.protocol.model import Configuration, PeerId, Roster
@@ -239,10 +239,8 @@ def judge(trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchan
     """A verdict: a pure function of the agreed log and of recomputed gradients. Source: VER-8."""
     if trial.subject is Subject.WORKER:
         findings = yield from try_worker(transcript, trial.accused)
-    elif trial.subject is Subject.AGGREGATE:
-        findings = yield from try_aggregator(transcript, trial.accused, residual_ratio)
     else:
-        findings = yield from try_content(transcript, trial.accused)
+        findings = yield from try_aggregator(transcript, trial.accused, residual_ratio)
     return Verdict(trial, findings)  # requirement: VER-8
 
 
@@ -277,16 +275,6 @@ def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: floa
 def possible_aggregate(content: bytes, length: int) -> bool:
     """Whether ``content`` has the form of an aggregate: ``length`` finite float32 values. Source: VER-10."""
     return len(content) == 4 * length and bool(np.isfinite(float32_vector(content)).all())
-
-
-def try_content(transcript: Transcript, accused: PeerId) -> Exchange[tuple[Finding, ...]]:
-    """An aggregate accused of impossible content: everyone looks at the content. Source: VER-10."""
-    part = transcript.workers.index(accused)
-    content: bytes = yield FetchContent(transcript.aggregate_hashes[part])
-    bound = transcript.bounds[part]
-    if possible_aggregate(content, bound.stop - bound.start):
-        return ()
-    return (Finding(accused, Fault.IMPOSSIBLE_AGGREGATE),)  # requirement: VER-10
 
 
 def corrected(transcript: Transcript, finding: Finding) -> Transcript:

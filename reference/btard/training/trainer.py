@@ -14,7 +14,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from btard.network.coalition import Seating, World
+from btard.network.faults import Faults
 from btard.network.simulator import Observed, Simulation
+from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import encode, tagged_hash
@@ -56,6 +58,8 @@ ATTACKS = "btard.attacks"
 SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
+CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
+
 AttackFactory = Callable[[Seating], Conduct]
 
 
@@ -84,6 +88,10 @@ class Settings:
     device: str = "auto"
     data: str | None = None
     """Path of the data set, for tasks that read one."""
+    channel: str = "broadcast"
+    """``broadcast``: every frame over a simulated network; ``ideal``: an agreed channel that cannot fail."""
+    faults: Faults = field(default_factory=Faults)
+    """What is wrong with the simulated network."""
     logs: str = "one"
     """Whose logs are written: ``one`` honest peer's, ``all`` honest peers', or ``none``."""
     baselines: tuple[str, ...] = ()
@@ -103,6 +111,10 @@ class Settings:
         check(self.attack_period >= 1, f"the attack's period must be at least 1, not {self.attack_period}")
         check(self.attack_scale is None or math.isfinite(self.attack_scale), "the attack's scale must be finite")
         check(0 <= self.seed < 2**64, f"the seed must be in 0 … 2^64 - 1, not {self.seed}")
+        check(self.channel in CHANNELS, f"the channel is 'broadcast' or 'ideal', not '{self.channel}'")
+        check(self.faults.none or self.channel == "broadcast", "an ideal channel has no network faults")
+        honest = self.peers - self.byzantine
+        check(self.faults.cut < honest, f"{self.faults.cut} cut peers of {honest} honest ones leave no swarm")
         check(self.logs in ("one", "all", "none"), f"logs are 'one', 'all' or 'none', not '{self.logs}'")
         for name in self.baselines:
             check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
@@ -271,9 +283,9 @@ class Swarm:
     def seating(self, peer: PeerId, world: World) -> Seating:
         """One attacker's place."""
         chosen = self.settings
-        return Seating(
-            peer, world, self.task, chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
-        )
+        identity = next(identity for identity in self.identities if identity.peer_id == peer)
+        acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
+        return Seating(peer, world, self.task, *acting, identity)
 
 
 def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
@@ -421,8 +433,10 @@ class SwarmRun:
         began = time.perf_counter()
         writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis) if self.log_folder else None
         try:
-            for observed in self.simulation(writer).run():
+            simulation = self.simulation(writer)
+            for observed in simulation.run():
                 yield from self.events(observed, began)
+                self.cut(simulation, observed.state.step)
         finally:
             self.seconds = time.perf_counter() - began
             if writer:
@@ -439,10 +453,22 @@ class SwarmRun:
         swarm = self.swarm
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
         conducts = swarm.conducts(world)
-        simulation = Simulation(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        carrier = CHANNELS[swarm.settings.channel]
+        simulation = carrier(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        if isinstance(simulation, NetworkSimulation):
+            roster, faults = swarm.genesis.roster, swarm.settings.faults
+            links = faults.links(swarm.genesis.configuration.delay, roster, swarm.settings.seed)
+            simulation.connect(links, faults.neighbours(roster))
         if writer:
             simulation.record, simulation.keep = writer.record, writer.keep
         return simulation
+
+    def cut(self, simulation: Simulation, step: int) -> None:
+        """Cut off honest peers, if it is the step to do so."""
+        faults = self.swarm.settings.faults
+        if isinstance(simulation, NetworkSimulation) and step == faults.cut_step:
+            honest = [seat.id for seat in simulation.honest if not seat.finished]
+            simulation.cut(honest[: faults.cut])
 
     def events(self, observed: Observed, began: float) -> Iterator[Event]:
         """What is new since the last observation."""

@@ -1,0 +1,226 @@
+"""A swarm on a simulated network: every frame is carried by itself, in virtual time.
+
+The peers run the whole protocol, agreed broadcast included, as :class:`~btard.network.node.Node`; the
+links decide when each copy of a frame arrives. Byzantine peers are rushing: the simulator lets their protocol
+go on only once every honest peer has begun the phase.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import count
+from typing import Any
+
+from btard.network.links import Links, Neighbours
+from btard.network.node import Node
+from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
+from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame, max_frame
+from btard.protocol.channel import AppendRecord, ComputeGradient, Request
+from btard.protocol.messages import Envelope, Phase
+from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded
+from btard.protocol.step import Conduct
+
+LATENCY = 0.1
+"""The usual latency of a simulated link, in units of Δ."""
+
+decode_once = lru_cache(maxsize=1 << 14)(decode_frame)
+"""The same bytes reach many peers of a simulation; they are read once."""
+
+
+@dataclass
+class NetworkSimulation(Simulation):
+    """A swarm whose peers exchange frames over ``links``."""
+
+    links: Links | None = None
+    """None for links of one tenth of Δ."""
+    neighbours: Neighbours | None = None
+    """A sparse overlay; None if everyone has a link to everyone. Its honest part must be connected."""
+    pace: Callable[[PeerId], float] = lambda peer: 0.0
+    """How long a peer takes for one gradient, in seconds."""
+    watch: Callable[[float, PeerId, PeerId, Frame, int], None] | None = None
+    """Called with time, sender, receiver, frame and size of everything that is sent."""
+    traffic: Counter[Phase] = field(default_factory=Counter)
+    """Bytes sent in each phase, by all peers."""
+    now: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        config = self.genesis.configuration
+        self.timing = Timing(config.delay, config.gradient_time)
+        self.limit = max(max_frame(config.peers), 4 * config.dimension + 4096)
+        self.events: list[tuple[float, int, int, Callable[[], None]]] = []
+        self.order = count()
+        self.connect(self.links or Links(LATENCY * config.delay), self.neighbours)
+        self.woken: dict[PeerId, float] = {}
+        self.last_sent: tuple[Frame, bytes] | None = None
+
+    def connect(self, links: Links, neighbours: Neighbours | None = None) -> None:
+        """Before the run: choose the links, and the overlay if not everyone has a link to everyone."""
+        self.network, self.neighbours = links, neighbours
+        self.nodes = {peer: self.node(seat) for peer, seat in self.seats.items()}
+
+    def cut(self, peers: Iterable[PeerId]) -> None:
+        """From now on nobody hears ``peers``, and they hear nobody."""
+        self.network.cut(self.now, peers)
+
+    def node(self, seat: Seat) -> Node:
+        """One peer's node; a Byzantine one waits for the honest ones."""
+        node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, self.neighbours is not None)
+        if seat.byzantine:
+            node.gate = lambda: self.honest_are_past(node)
+        return node
+
+    def honest_are_past(self, node: Node) -> bool:
+        """Whether every honest peer has begun the phase after the one that ``node`` has finished."""
+        others = (self.nodes[seat.id] for seat in self.honest if self.takes_part(seat))
+        return all(other.current > node.current or other.finished for other in others)
+
+    def takes_part(self, seat: Seat) -> bool:
+        """Whether an honest peer is still in the run and within reach."""
+        return not seat.finished and not self.network.lost(seat.id)
+
+    # -- The run ----------------------------------------------------------------------------------
+
+    def run(self) -> Iterator[Observed]:
+        """Play the run to its end; yields after every applied step, and once after the closing record."""
+        for seat in sorted(self.seats.values(), key=lambda seat: seat.byzantine):
+            self.at(0.0, self.starter(self.nodes[seat.id]))
+        step = 0
+        while self.events and any(self.takes_part(seat) for seat in self.honest):
+            self.now, _, _, action = heapq.heappop(self.events)
+            action()
+            applied = min((seat.state.step for seat in self.honest if self.takes_part(seat)), default=step)
+            if applied > step:
+                step = applied
+                yield self.observe()
+        yield self.observe()
+
+    def observe(self) -> Observed:
+        """Check agreement among the honest peers that are still in the run, and report their state."""
+        seated = [seat for seat in self.honest if seat.id in seat.state.roster and not self.network.lost(seat.id)]
+        if not seated:
+            raise ToleranceExceeded("no honest peer is left in the run")
+        for seat in seated:
+            if agreed(seat.state) != agreed(seated[0].state):
+                raise AgreementBroken(f"peer {seat.id.hex()[:8]} disagrees at step {seat.state.step}")
+        return Observed(seated[0].state, sum(seat.bytes_sent for seat in self.seats.values()))
+
+    def at(self, time: float, action: Callable[[], None], late: bool = False) -> None:
+        """Do ``action`` at ``time``; what arrives at a deadline comes before the deadline (``late``)."""
+        heapq.heappush(self.events, (time, int(late), next(self.order), action))
+
+    def starter(self, node: Node) -> Callable[[], None]:
+        """The event that starts a peer."""
+        return lambda: self.act(node, lambda: node.start(self.now))
+
+    def act(self, node: Node, action: Callable[[], None]) -> None:
+        """Let a node act, then do what it asks for, and let rushing peers go on if they may."""
+        before = node.current
+        action()
+        self.settle(node)
+        if node.current != before and not self.seats[node.id].byzantine:
+            for other in [self.nodes[seat.id] for seat in self.live if seat.byzantine]:
+                if other.held is not None:
+                    other.release(self.now)
+                    self.settle(other)
+
+    def settle(self, node: Node) -> None:
+        """Answer the node's requests, send its frames, set its alarm."""
+        seat = self.seats[node.id]
+        while node.request is not None:
+            request = node.request
+            delay = self.pace(node.id) if isinstance(request, ComputeGradient) else 0.0
+            if delay:
+                node.request = None
+                self.at(self.now + delay, self.answerer(node, request))
+                break
+            node.answer(self.now, self.serve(seat, request))
+        if not seat.byzantine and node.asked is not None:
+            self.world.requests[seat.id] = node.asked
+        self.send_all(seat, node)
+        if node.wake_at is not None and self.woken.get(node.id) != node.wake_at:
+            self.woken[node.id] = node.wake_at
+            self.at(max(self.now, node.wake_at), self.waker(node), late=True)
+        if node.finished and not seat.finished:
+            self.finish(seat, node)
+
+    def answerer(self, node: Node, request: Request) -> Callable[[], None]:
+        """The event that brings a slow answer."""
+        return lambda: self.act(node, lambda: node.answer(self.now, self.serve(self.seats[node.id], request)))
+
+    def waker(self, node: Node) -> Callable[[], None]:
+        """The event of a deadline."""
+        return lambda: self.act(node, lambda: node.wake(self.now))
+
+    def finish(self, seat: Seat, node: Node) -> None:
+        """A peer's run has ended. Raises its error if it is honest and within reach."""
+        seat.finished = True
+        if node.state is not None:
+            seat.state = node.state
+        elif node.error is not None and not seat.byzantine and not self.network.lost(seat.id):
+            raise node.error
+
+    # -- Carrying frames ----------------------------------------------------------------------------
+
+    def send_all(self, seat: Seat, node: Node) -> None:
+        """Put what a node wants to send on the links."""
+        sends, node.outbox = node.outbox, []
+        for to, frame in sends:
+            for receiver in self.receivers(seat.id, to, frame):
+                for copy in self.posted(seat, receiver, frame):
+                    self.transmit(seat, receiver, copy)
+
+    def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
+        """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
+        linked = [peer for peer in (self.neighbours or {sender: list(self.seats)})[sender] if peer != sender]
+        if to is None or (self.neighbours is not None and isinstance(frame, Envelope)):
+            return linked
+        return [to] if to in linked else []
+
+    def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes]:
+        """What a peer really sends: a Byzantine one whatever its conduct says."""
+        conduct: Conduct | None = self.conducts.get(seat.id)
+        return [frame] if conduct is None else list(conduct.post(receiver, frame))
+
+    def encoded(self, frame: Frame) -> bytes:
+        """The bytes of a frame; the last one's are remembered, since it goes to many."""
+        if self.last_sent is None or self.last_sent[0] is not frame:
+            self.last_sent = frame, encode_frame(frame)
+        return self.last_sent[1]
+
+    def transmit(self, seat: Seat, receiver: PeerId, frame: Frame | bytes) -> None:
+        """Put one frame on one link."""
+        data = frame if isinstance(frame, bytes) else self.encoded(frame)
+        seat.bytes_sent += len(data)
+        self.traffic[self.nodes[seat.id].current[2]] += len(data)
+        if self.watch and not isinstance(frame, bytes):
+            self.watch(self.now, seat.id, receiver, frame, len(data))
+        for time in self.network.arrivals(self.now, seat.id, receiver):
+            self.at(time, self.bringer(seat.id, receiver, data))
+
+    def bringer(self, sender: PeerId, receiver: PeerId, data: bytes) -> Callable[[], None]:
+        """The event of an arrival: bytes in, and nothing that cannot be read."""
+
+        def bring() -> None:
+            node = self.nodes[receiver]
+            try:
+                frame = decode_once(data, self.limit)
+            except ProtocolError:
+                node.ignored += 1
+                return
+            self.act(node, lambda: node.receive(self.now, sender, frame))
+
+        return bring
+
+    # -- Requests -----------------------------------------------------------------------------------
+
+    def serve(self, seat: Seat, request: Request) -> Any:
+        """Answer a request that needs no network."""
+        if isinstance(request, AppendRecord) and request.record.slot.phase is Phase.REVEAL and not seat.byzantine:
+            for part in self.nodes[seat.id].aggregates:
+                self.keep(seat.id, part.body)
+        return super().serve(seat, request)
