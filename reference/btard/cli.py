@@ -84,7 +84,9 @@ def common(
 def train(
     task: Annotated[
         str,
-        typer.Option(help="Task: digits, text, quadratic, logistic, cifar10, or module:name; quadratic,tail=1.5 sets options."),
+        typer.Option(
+            help="Task: digits, text, quadratic, logistic, cifar10, or module:name; options follow: quadratic,noise=3."
+        ),
     ] = "digits",
     profile: Annotated[str, typer.Option(help="Protocol profile.")] = "btard",
     peers: Annotated[int, typer.Option(help="Number of peers.")] = 16,
@@ -100,7 +102,8 @@ def train(
     attack_scale: Annotated[float | None, typer.Option(help="Strength; default: the attack's own.")] = None,
     validators: Annotated[int, typer.Option(help="Most validators in a step.")] = 4,
     config: Annotated[
-        Path | None, typer.Option(help="TOML or JSON file with protocol constants and optimizer; they win over options.")
+        Path | None,
+        typer.Option(help="TOML or JSON file: protocol constants, optimizer; they win over options."),
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of keys, batches and attacks.")] = 0,

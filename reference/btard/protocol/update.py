@@ -376,10 +376,10 @@ def from_description(description: Iterable[tuple[str, str]]) -> Optimizer:
     settings = dict(pairs)
     require(len(settings) == len(pairs), "every setting once")
     kind = kind_of(settings.pop("name", ""))
-    schedule = schedule_kind(kind)(**_parse(schedule_kind(kind), settings))
     own = _parse(kind, settings)
+    own["schedule"] = schedule_kind(kind)(**_parse(schedule_kind(kind), settings))
     require(not settings, f"no settings but its own, got {', '.join(sorted(settings))}")  # requirement: UPD-9
-    return kind(schedule=schedule, **own)  # type: ignore[arg-type]
+    return kind(**own)
 
 
 def kind_of(name: str) -> OptimizerKind:
