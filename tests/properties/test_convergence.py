@@ -453,12 +453,12 @@ def test_every_stage_ends_within_its_bound(attack: Attack) -> None:
 
 @pytest.mark.requirement("PROP-21")
 def test_the_stages_bound_is_reached_but_for_the_last_factor() -> None:
-    """Colluders on a ray, no noise: a long stage with a small rate ends at B/μ, which is most of (8)."""
+    """Colluders on a ray, no noise: a long stage with a small rate ends at B/μ, which is 0.93 of (8)."""
     task, radius = Quadratic(DIMENSION, mu=0.5, smoothness=0.5, noise=0.0), 0.2
     stages = RestartedSgd(Stages((0.1,), (400,)))
     found = Descent(task, stages, 5, 2, radius, ray).run(800)
     bound = Bound(0.5, 0.5, 0.1, 0.0, unclipped_error(5, 2, radius * REACH))
-    assert 0.75 * bound.stage(found[400], 400) <= found[800] <= bound.stage(found[400], 400)
+    assert 0.92 * bound.stage(found[400], 400) <= found[800] <= bound.stage(found[400], 400)
 
 
 @pytest.mark.requirement("PROP-21")
@@ -496,4 +496,4 @@ def test_with_heavy_tails_clipping_converges_and_no_clipping_does_not(seed: int,
     unlimited = {"gradient_clip": 1e6, "radius_min": 1e4, "radius_initial": 1e5, "radius_max": 1e5}
     assert loss({"gradient_clip": 2.0}) < start / 3
     assert loss({"gradient_clip": 2.0}, byzantine=2, attack="sign-flip") < start / 2
-    assert loss(unlimited) > start
+    assert loss(unlimited) > 2 * start

@@ -250,10 +250,10 @@ def read_optimizer(table: Any, steps: int) -> Optimizer:
 
 def setting_text(value: Any) -> str:
     """A setting as an optimizer's description writes it."""
-    if isinstance(value, (list, tuple)):
-        return ",".join(setting_text(item) for item in value)
-    check(isinstance(value, (int, float, str)) and not isinstance(value, bool), "an optimizer is made of numbers")
-    return str(value)
+    entries = value if isinstance(value, (list, tuple)) else (value,)
+    fit = all(isinstance(entry, (int, float, str)) and not isinstance(entry, bool) for entry in entries)
+    check(fit, "an optimizer's settings are numbers and lists of numbers")
+    return ",".join(str(entry) for entry in entries)
 
 
 @dataclass(frozen=True)
