@@ -176,6 +176,16 @@ def test_a_configuration_file_sets_constants(tmp_path: Path) -> None:
     assert (summary["peers"], summary["tolerate"], summary["steps"]) == (5, 1, 3)
 
 
+@pytest.mark.requirement("MODEL-7")
+def test_a_longer_lambda_raises_the_least_radius(tmp_path: Path) -> None:
+    """What MODEL-7 asks of τ_min depends on the λ of the file, not on the task's."""
+    config = tmp_path / "config.toml"
+    config.write_text("lambda = 400.0\n")
+    options = ("--task", "quadratic", "--peers", "8", "--byzantine", "3", "--steps", "2")
+    done = btard("train", *options, "--config", str(config))
+    assert done.returncode == 0, done.stderr
+
+
 RESTARTED = 'lambda = 2.0\n[optimizer]\nname = "restarted-sgd"\nrates = [0.4, 0.2]\nlengths = [2, 4]\n'
 LAMB = '[optimizer]\nname = "lamb"\nlearning_rate = 0.01\nlayers = [5, 7]\n'
 

@@ -252,6 +252,13 @@ def test_malformed_stages_are_refused(key: str, value: str) -> None:
 
 
 @pytest.mark.requirement("UPD-9")
+def test_real_settings_are_written_as_decimals_even_if_they_are_whole() -> None:
+    """One optimizer has one description, whoever configured it."""
+    assert dict(describe(RestartedSgd(Stages((1, 0.5), (2, 3)))))["rates"] == "1.0,0.5"
+    assert dict(describe(Sgd(Schedule(1, 10))))["learning_rate"] == "1.0"
+
+
+@pytest.mark.requirement("UPD-9")
 def test_there_are_at_most_64_stages() -> None:
     assert len(Stages((0.1,) * 64, (1,) * 64).rates) == 64
     for count in (0, 65):
