@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
 from btard.protocol.butterfly_clip import centered_clip, partition, residual
 from btard.protocol.update import Optimizer, RestartedSgd, Schedule, Sgd, Stages, apply, describe
 from btard.training.analytic import Quadratic
-from btard.training.trainer import Settings, train
+from btard.training.trainer import Event, Measured, Settings, train
 
 PHI = 1e-3
 DIMENSION, PARTS = 12, 3
@@ -481,19 +482,22 @@ def test_stages_with_steps_beyond_two_over_l_diverge() -> None:
 # -- Heavy tails through the whole protocol -----------------------------------------------------
 
 
-@pytest.mark.parametrize(("seed", "restarted"), [(0, False), (1, False), (2, True)])
-def test_with_heavy_tails_clipping_converges_and_no_clipping_does_not(seed: int, restarted: bool) -> None:
-    task = Quadratic(20, mu=0.5, noise=6.0, tail=1.1)
+@pytest.mark.parametrize("restarted", [False, True], ids=["clipped", "restarted-clipped"])
+def test_with_heavy_tails_clipping_converges_and_no_clipping_does_not(restarted: bool) -> None:
+    """Mean loss over the second half: on ten seeds 0.12 to 0.52 with λ = 2, and 2 to 7,000 with λ = 10⁶."""
+    task = Quadratic(20, mu=0.5, noise=2.0, tail=1.1)
     start = task.evaluate(task.initial_parameters()).loss
-    stages = RestartedSgd(Stages((0.2, 0.1), (40, 80)))
-    optimizer = {"optimizer": describe(stages if restarted else Sgd(Schedule(0.2, 120)))}
-    common = {"task": task.name, "peers": 6, "steps": 120, "seed": seed, "logs": "none", "channel": "ideal"}
+    optimizer = RestartedSgd(Stages((0.2, 0.1), (40, 80))) if restarted else constant(0.2)
+    common = {"task": task.name, "peers": 4, "steps": 120, "logs": "none", "channel": "ideal"}
 
     def loss(overrides: dict[str, float], **more: object) -> float:
-        settings = Settings(**common, **more, overrides={**optimizer, **overrides})  # type: ignore[arg-type]
-        return float(train(settings, task, None, lambda event: None)["loss"])
+        chosen = {"optimizer": describe(optimizer), **overrides}
+        events: list[Event] = []
+        train(Settings(**common, **more, overrides=chosen), task, None, events.append)  # type: ignore[arg-type]
+        return fmean(event.quality.loss for event in events if isinstance(event, Measured) and event.steps > 60)
 
-    unlimited = {"gradient_clip": 1e6, "radius_min": 1e4, "radius_initial": 1e5, "radius_max": 1e5}
-    assert loss({"gradient_clip": 2.0}) < start / 3
-    assert loss({"gradient_clip": 2.0}, byzantine=2, attack="sign-flip") < start / 2
-    assert loss(unlimited) > 2 * start
+    unlimited = loss({"gradient_clip": 1e6, "radius_min": 1e4, "radius_initial": 1e5, "radius_max": 1e5})
+    clipped = loss({"gradient_clip": 2.0})
+    attacked = loss({"gradient_clip": 2.0}, byzantine=1, attack="sign-flip")
+    assert max(clipped, attacked) < start / 3
+    assert unlimited > max(start / 2, 5 * clipped, 5 * attacked)
