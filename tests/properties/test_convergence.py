@@ -302,7 +302,7 @@ def test_aggregates_are_as_far_off_as_lemma_2_says(honest: int, byzantine: int, 
     task = Quadratic(DIMENSION, noise=0.5)
     point, squares = task.initial_parameters(), []
     descent = Descent(task, constant(0.1), honest, byzantine, radius, attack)
-    for step in range(20):
+    for step in range(10):
         aggregate = descent.aggregate(point, step, np.random.default_rng(step))
         mean = np.mean(descent.gradients(point, step), axis=0, dtype=np.float64)
         squares.append(float(((aggregate - mean) ** 2).sum()))
@@ -413,17 +413,18 @@ def test_where_colluders_are_as_many_as_the_honest_one_step_leads_anywhere(dista
 def test_the_whole_protocol_stays_within_the_bound(attack: str) -> None:
     """Attacks on the gradient through all phases: every part is correct, h = n − b − m_max at least."""
     task = Quadratic(DIMENSION, mu=0.5, smoothness=0.5, noise=0.02)
-    limits = {"radius_max": 0.4, "radius_min": 0.05, "radius_initial": 0.4, "gradient_clip": 5.0}
+    limits = {"radius_max": 0.1, "radius_min": 0.01, "radius_initial": 0.1, "gradient_clip": 5.0}
     steady = {"optimizer": describe(constant(0.4))}
     settings = Settings(
-        task=task.name, peers=8, byzantine=3, attack=attack, validators=1, steps=20, logs="none", channel="ideal",
+        task=task.name, peers=8, byzantine=3, attack=attack, validators=1, steps=30, logs="none", channel="ideal",
         overrides={**limits, **steady, "residual_ratio": 0.1},
     )  # fmt: skip
     summary = train(settings, task, None, lambda event: None)
     start = float(np.linalg.norm(task.optimum))
     pull = 3.1
-    error = math.hypot(pull / 4 * 0.4 * math.sqrt(8), pull / (4 - pull) * math.sqrt(3) * 0.02)
-    bound = Bound(0.5, 0.5, 0.4, 0.02 / 2, error).closed(start, 20)
+    error = math.hypot(pull / 4 * 0.1 * math.sqrt(8), pull / (4 - pull) * math.sqrt(3) * 0.02)
+    bound = Bound(0.5, 0.5, 0.4, 0.02 / 2, error).closed(start, 30)
+    assert bound < start / 3
     assert math.sqrt(2 * summary["loss"] / 0.5) <= bound
 
 
@@ -466,7 +467,7 @@ def test_the_stages_bound_is_reached_but_for_the_last_factor() -> None:
 def test_restarts_push_the_noise_below_that_of_a_constant_step() -> None:
     task = Quadratic(DIMENSION, mu=0.5, smoothness=2.0, noise=2.0)
     plain, staged = (
-        mean_square([Descent(task, optimizer, 5, 0, 20.0, seed=seed).run(sum(LENGTHS)) for seed in range(6)])[-1]
+        mean_square([Descent(task, optimizer, 5, 0, 20.0, seed=seed).run(sum(LENGTHS)) for seed in range(4)])[-1]
         for optimizer in (constant(RATES[0]), RestartedSgd(Stages(RATES, LENGTHS)))
     )
     assert staged < plain / 3
