@@ -82,9 +82,12 @@ def common(
 
 @app.command(epilog="Example: btard train --task digits --peers 16 --byzantine 7 --attack sign-flip --out run")
 def train(
-    task: Annotated[str, typer.Option(help="Task: digits, text, quadratic, logistic, cifar10, or module:name.")] = (
-        "digits"
-    ),
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Task: digits, text, quadratic, logistic, cifar10, or module:name; options follow: quadratic,noise=3."
+        ),
+    ] = "digits",
     profile: Annotated[str, typer.Option(help="Protocol profile.")] = "btard",
     peers: Annotated[int, typer.Option(help="Number of peers.")] = 16,
     byzantine: Annotated[int, typer.Option(help="Number of attackers among them.")] = 0,
@@ -105,7 +108,8 @@ def train(
     attack_scale: Annotated[float | None, typer.Option(help="Strength; default: the attack's own.")] = None,
     validators: Annotated[int, typer.Option(help="Most validators in a step.")] = 4,
     config: Annotated[
-        Path | None, typer.Option(help="TOML or JSON file with protocol constants; they win over options.")
+        Path | None,
+        typer.Option(help="TOML or JSON file: protocol constants, optimizer; they win over options."),
     ] = None,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of keys, batches and attacks.")] = 0,
@@ -159,7 +163,7 @@ def train(
         leave=read_count("leave", leave),
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
-        overrides=read_overrides(read_config(config)),
+        overrides=read_overrides(read_config(config), steps),
     )
     chosen = find_task(task, device=device, path=data)
     warn(settings, out)

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,7 +34,15 @@ from btard.protocol.model import (
 )
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
-from btard.protocol.update import apply, describe, state_hash
+from btard.protocol.update import (
+    Optimizer,
+    apply,
+    describe,
+    from_description,
+    kind_of,
+    schedule_kind,
+    state_hash,
+)
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
@@ -182,12 +190,12 @@ def configure(settings: Settings, task: Task) -> Configuration:
 
 
 def radius_floor(settings: Settings, task: Task) -> float:
-    """τ_min: the task's, or 1 % above the least that MODEL-7 admits for this n and b, if that is more."""
+    """τ_min: the task's, or 1 % above the least that MODEL-7 admits for this n, b and λ, if that is more."""
     chosen = task.defaults
+    clip = settings.overrides.get("gradient_clip", chosen.gradient_clip)
     least = least_radius(
-        settings.peers, settings.tolerated, settings.validators,
-        chosen.gradient_clip, chosen.radius_max, RESIDUAL_RATIO,
-    )  # fmt: skip
+        settings.peers, settings.tolerated, settings.validators, clip, chosen.radius_max, RESIDUAL_RATIO
+    )
     return min(max(chosen.radius_min, 1.01 * least), chosen.radius_max)
 
 
@@ -220,11 +228,16 @@ SYMBOLS = {
 """The letters of the specification, also spelled out, which a configuration file may use as well."""
 
 
-def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
-    """The overrides of a configuration file, with symbols resolved; raises :class:`RunError`."""
+def read_overrides(table: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The overrides of a configuration file, with symbols resolved; raises :class:`RunError`.
+
+    ``steps``: of the run, unless the file sets them.
+    """
     overrides: dict[str, Any] = {}
     for key, value in table.items():
         name = SYMBOLS.get(key, key)
+        if name == "optimizer":
+            continue
         check(name in CONFIGURABLE, f"the configuration has no field '{key}': it has {', '.join(CONFIGURABLE)}")
         check(name not in overrides, f"the configuration sets '{name}' twice")
         whole = CONFIGURABLE[name] == "int"
@@ -232,7 +245,35 @@ def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
         check(number, f"the configuration field '{key}' takes a {'whole ' if whole else ''}number")
         check(abs(value) < 2**1000, f"the configuration field '{key}' is out of range")
         overrides[name] = value if whole else float(value)
+    if "optimizer" in table:
+        overrides["optimizer"] = describe(read_optimizer(table["optimizer"], overrides.get("steps", steps)))
     return overrides
+
+
+def read_optimizer(table: Any, steps: int) -> Optimizer:
+    """The optimizer of a configuration file: its name and settings, as UPD-9 lists them.
+
+    What the file leaves out has its default, and ``total_steps`` is ``steps``. Raises :class:`UpdateError`
+    for what is no optimizer, :class:`RunError` for what is no table of numbers and lists of numbers.
+    """
+    check(isinstance(table, dict) and isinstance(table.get("name"), str), "the optimizer needs a table with its name")
+    kind = kind_of(table["name"])
+    own = (*fields(kind), *fields(schedule_kind(kind)))
+    known = {item.name: item.default for item in own if item.name != "schedule"}
+    for key in table:
+        check(key in known or key == "name", f"optimizer '{table['name']}' has no '{key}': it has {', '.join(known)}")
+    settings = {key: default for key, default in known.items() if default is not MISSING}
+    if "total_steps" in known:
+        settings["total_steps"] = steps
+    return from_description((key, setting_text(value)) for key, value in {**settings, **table}.items())
+
+
+def setting_text(value: Any) -> str:
+    """A setting as an optimizer's description writes it."""
+    entries = value if isinstance(value, (list, tuple)) else (value,)
+    fit = all(isinstance(entry, (int, float, str)) and not isinstance(entry, bool) for entry in entries)
+    check(fit, "an optimizer's settings are numbers and lists of numbers")
+    return ",".join(str(entry) for entry in entries)
 
 
 @dataclass(frozen=True)
