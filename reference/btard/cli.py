@@ -7,6 +7,7 @@ import signal
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -128,15 +129,25 @@ def train(
     join: Annotated[str, typer.Option(help="Honest newcomers that ask for a seat: COUNT@STEP.")] = "0@0",
     leave: Annotated[str, typer.Option(help="Honest peers that leave in good order: COUNT@STEP.")] = "0@0",
     logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the interrupted run in this directory; other options are its own.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
     from btard.network.faults import read_count, read_faults
+    from btard.training.checkpoints import RunStore
     from btard.training.devices import resolve_device
-    from btard.training.registry import find_task
     from btard.training.trainer import Settings, read_overrides
     from btard.training.trainer import train as play
 
+    if resume is not None:
+        interrupted = RunStore(resume).settings(Settings)
+        resolve_device(interrupted.device)
+        if (resume / "summary.json").exists():
+            fail(f"the run in '{resume}' is finished")
+        run_to_the_end(interrupted, resume, as_json, partial(play, resume=True))
+        return
     resolve_device(device)
     if out is not None and not out.name:
         fail("give --out a directory of its own")
@@ -165,13 +176,20 @@ def train(
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config), steps),
     )
-    chosen = find_task(task, device=device, path=data)
     warn(settings, out)
+    run_to_the_end(settings, out, as_json, play)
+
+
+def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callable[..., dict[str, Any]]) -> None:
+    """Play a run, tell about it, and exit with its code."""
+    from btard.training.registry import find_task
+
+    chosen = find_task(settings.task, device=settings.device, path=settings.data)
     try:
         with Reporter(settings, quiet=as_json) as reporter:
             summary = play(settings, chosen, out, reporter.tell)
     except KeyboardInterrupt:
-        rest = f"; the logs in '{out}' end without a closing record" if out and logs != "none" else ""
+        rest = f"; 'btard train --resume {out}' goes on with it" if out else ""
         raise typer.Exit(complain(f"interrupted{rest}", 130)) from None
     if as_json:
         print(json.dumps(summary, indent=2))

@@ -318,7 +318,9 @@ class Node:
             self.ready += self.timing.round
             parts = tuple(result.get(worker) for worker in request.workers) if request.announced else ()
             if isinstance(request, Gather):
-                self.aggregates = tuple(part for part in (request.envelope, *parts) if part is not None)
+                mine = {request.envelope.slot: request.envelope} if request.envelope else {}
+                every = {**mine, **{part.slot: part for part in parts if part is not None}}
+                self.aggregates = tuple(every[slot] for slot in sorted(every))
             self.proceed(now, parts)
         elif isinstance(request, Disclose):
             self.ready += self.timing.round

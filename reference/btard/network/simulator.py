@@ -37,6 +37,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record, Trial, Verdict
 from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Slot, belongs, body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
+from btard.protocol.recovery import CheckpointError, open_checkpoint, seal_checkpoint
 from btard.protocol.step import Conduct, Expelled, Peer, Replica, State, initial_state, run
 
 MAX_WAITING_LETTERS = 256
@@ -155,6 +156,12 @@ class Simulation:
     """Called with every record that an honest peer appends to its log."""
     keep: Callable[[PeerId, bytes], None] = lambda peer, content: None
     """Called with every aggregate that an honest peer gathers."""
+    save_every: int = 0
+    """After how many steps peers' states are kept for a checkpoint; 0 for never."""
+    bytes_before: int = 0
+    """What the peers had sent before the run was interrupted."""
+    first_step: int = 0
+    """The step that the run begins or goes on with."""
     classes: Mapping[PeerId, Oracle] = field(default_factory=dict)
     """What evaluates the gradients of peers in another determinism class than ``oracle``'s."""
 
@@ -163,6 +170,8 @@ class Simulation:
         self.seats = {identity.peer_id: self.seat(identity) for identity in by_id}
         self.gradients: dict[int, StepOracle] = {}
         self.contents: dict[bytes, bytes] = {}
+        self.saved: dict[PeerId, tuple[State, dict[str, Any]]] = {}
+        """The latest step boundary of every peer that a checkpoint may be made of: its state and its memory."""
         self.latest: Record | None = None
         """The record that an honest member appended last."""
 
@@ -174,6 +183,21 @@ class Simulation:
         """Start a peer at ``state``; Byzantine if it has a ``conduct``."""
         chosen = conduct or Witnessed(identity.peer_id, self.world)
         return Seat(identity, conduct is not None, run(Peer(identity, chosen), state), state, conduct=chosen)
+
+    def restore(self, agreed: State, states: Mapping[PeerId, State], memories: Mapping[PeerId, dict[str, Any]]) -> None:
+        """Before the run: put everyone where a checkpoint has it. Who is not in it has left."""
+        self.first_step = agreed.step
+        for identity in self.identities:
+            conduct = self.conducts.get(identity.peer_id)
+            if conduct is not None:
+                vars(conduct).update(memories.get(identity.peer_id, {}))
+            seat = self.begin(identity, conduct, states.get(identity.peer_id, agreed))
+            seat.finished = identity.peer_id not in states
+            self.seats[identity.peer_id] = seat
+
+    def cut_off(self, peer: PeerId) -> bool:
+        """Whether the network has lost ``peer``; the ideal channel loses nobody."""
+        return False
 
     def retire(self, peers: Collection[PeerId], step: int) -> None:
         """Before the run: let honest ``peers`` leave in good order after ``step``."""
@@ -203,8 +227,9 @@ class Simulation:
         return [seat for seat in self.seats.values() if not seat.byzantine]
 
     def run(self) -> Iterator[Observed]:
-        """Play the run to its end; yields after every applied step, and once after the closing record."""
-        step = 0
+        """Play the run to its end; yields after every applied step, and once after the closing record. A run that
+        goes on begins with what it was interrupted at."""
+        step = self.first_step - 1 if self.first_step else 0
         while self.live:
             self.advance_all()
             applied = min((seat.state.step for seat in self.honest if not seat.finished), default=step)
@@ -223,7 +248,7 @@ class Simulation:
         for seat in seated:
             if agreed(seat.state) != agreed(first):
                 raise AgreementBroken(f"peer {seat.id.hex()[:8]} disagrees at step {first.step}")
-        return Observed(first, sum(seat.bytes_sent for seat in self.seats.values()))
+        return Observed(first, self.bytes_before + sum(seat.bytes_sent for seat in self.seats.values()))
 
     # -- Peers ----------------------------------------------------------------------------------
 
@@ -277,6 +302,8 @@ class Simulation:
                         oracle.next_step()
                     self.world.gradients.clear()
                 seat.state = request.state
+                if self.save_every and request.state.step % self.save_every == 0:
+                    self.saved[seat.id] = (request.state, memory_of(seat))
         return None
 
     def oracle_of(self, peer: PeerId) -> StepOracle:
@@ -389,6 +416,17 @@ def disclosed(seat: Seat, duties: tuple[Duty, ...]) -> tuple[Envelope | None, ..
     request = seat.request
     fits = isinstance(request, Disclose) and len(request.envelopes) == len(duties)
     return request.envelopes if fits else (None,) * len(duties)  # type: ignore[union-attr]
+
+
+def memory_of(seat: Seat) -> dict[str, Any]:
+    """What a Byzantine peer remembers, copied; an honest peer's memory is its state."""
+    if not seat.byzantine:
+        return {}
+    try:
+        found: dict[str, Any] = open_checkpoint(seal_checkpoint(seat.conduct.memory()))
+    except CheckpointError:
+        return {"unknown": object()}  # no checkpoint will hold it
+    return found
 
 
 def downloaded(state: State) -> State:

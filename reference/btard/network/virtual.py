@@ -68,7 +68,11 @@ class NetworkSimulation(Simulation):
     def connect(self, links: Links, neighbours: Neighbours | None = None) -> None:
         """Before the run: choose the links, and the overlay if not everyone has a link to everyone."""
         self.network, self.neighbours = links, neighbours
-        self.nodes = {peer: self.node(seat) for peer, seat in self.seats.items()}
+        self.nodes = {seat.id: self.node(seat) for seat in self.live if not seat.follows}
+
+    def cut_off(self, peer: PeerId) -> bool:
+        """Whether the links have lost ``peer``."""
+        return self.network.lost(peer)
 
     def cut(self, peers: Iterable[PeerId]) -> None:
         """From now on nobody hears ``peers``, and they hear nobody."""
@@ -93,10 +97,12 @@ class NetworkSimulation(Simulation):
     # -- The run ----------------------------------------------------------------------------------
 
     def run(self) -> Iterator[Observed]:
-        """Play the run to its end; yields after every applied step, and once after the closing record."""
-        for seat in sorted(self.seats.values(), key=lambda seat: seat.byzantine):
-            self.at(0.0, self.starter(self.nodes[seat.id]))
-        step = 0
+        """Play the run to its end; yields after every applied step, and once after the closing record. A run that
+        goes on begins with what it was interrupted at."""
+        self.start_all()
+        step = self.first_step
+        if step:
+            yield self.observe()
         while self.events and any(self.takes_part(seat) for seat in self.honest):
             self.now, _, _, action = heapq.heappop(self.events)
             action()
@@ -114,15 +120,21 @@ class NetworkSimulation(Simulation):
         for seat in seated:
             if agreed(seat.state) != agreed(seated[0].state):
                 raise AgreementBroken(f"peer {seat.id.hex()[:8]} disagrees at step {seat.state.step}")
-        return Observed(seated[0].state, sum(seat.bytes_sent for seat in self.seats.values()))
+        return Observed(seated[0].state, self.bytes_before + sum(seat.bytes_sent for seat in self.seats.values()))
 
     def at(self, time: float, action: Callable[[], None], late: bool = False) -> None:
         """Do ``action`` at ``time``; what arrives at a deadline comes before the deadline (``late``)."""
         heapq.heappush(self.events, (time, int(late), next(self.order), action))
 
-    def starter(self, node: Node) -> Callable[[], None]:
-        """The event that starts a peer."""
-        return lambda: self.act(node, lambda: node.start(self.now))
+    def start_all(self) -> None:
+        """Start every peer, the honest ones first; those without a seat follow."""
+        for seat in sorted(self.live, key=lambda seat: seat.byzantine):
+            if seat.id in self.nodes:
+                node = self.nodes[seat.id]
+                self.act(node, partial(node.start, self.now))
+        for seat in [seat for seat in self.live if seat.id not in self.nodes]:
+            seat.request = self.advance(seat)
+            self.follow(seat)
 
     def welcome(self, identity: Identity, conduct: Conduct | None = None) -> Seat:
         """As in the ideal simulation; the newcomer follows the members' records until it has a seat."""

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -260,6 +260,10 @@ def open_attempt(state: State, plan: Plan) -> Attempt:
 
 class Conduct:
     """A peer's private choices. Each method gets the honest value and returns what is used instead."""
+
+    def memory(self) -> dict[str, Any]:
+        """What of me a checkpoint must keep: by default all attributes but those that the seat gave me."""
+        return {name: value for name, value in vars(self).items() if name not in ("seating", "world", "scale")}
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The gradient, float32 ``[d]``, that I commit and scatter at ``state.step``."""

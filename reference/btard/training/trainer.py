@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
 from btard.network.coalition import Recruiter, Seating, World
 from btard.network.faults import Faults
 from btard.network.simulator import Observed, Simulation
+from btard.network.store import write_atomically
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Removal
-from btard.protocol.encoding import encode, tagged_hash
+from btard.protocol.encoding import decode, decode_sequence, encode, tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import body_hash
+from btard.protocol.log import MAX_RECORD, Genesis, Record
+from btard.protocol.messages import body_hash, octets
 from btard.protocol.model import (
     PROFILES,
     RESIDUAL_RATIO,
@@ -43,6 +44,7 @@ from btard.protocol.update import (
     schedule_kind,
     state_hash,
 )
+from btard.training.checkpoints import CHECKPOINT_STEPS, ContinuedFile, ResumeError, RunStore, Saved
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
@@ -424,20 +426,46 @@ class LogWriter:
     whoever appends it first, and in the end bears the name of a peer that stayed to the end.
     """
 
-    def __init__(self, folder: Path, owners: Iterable[PeerId], genesis: Genesis) -> None:
+    def __init__(
+        self, folder: Path, owners: Iterable[PeerId], genesis: Genesis, sizes: Mapping[str, int] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.sizes = sizes
+        """How long each file was at the checkpoint that the run goes on from; None for a new run."""
         self.owners = sorted(owners)
         self.logs = {owner: self.open(owner, "cborseq") for owner in self.owners}
         self.contents = {owner: self.open(owner, "aggregates") for owner in self.owners}
         self.next_record = dict.fromkeys(self.owners, 1)
         self.kept: set[tuple[PeerId, bytes]] = set()
-        for log in self.logs.values():
-            log.write(genesis.encode())
+        if sizes:
+            self.catch_up()
+        else:
+            for log in self.logs.values():
+                log.write(genesis.encode())
 
-    def open(self, owner: PeerId, suffix: str) -> BinaryIO:
-        """A new file of ``owner``'s."""
-        return self.path(owner, suffix).open("wb")
+    def open(self, owner: PeerId, suffix: str) -> BinaryIO | ContinuedFile:
+        """A new file of ``owner``'s, or one that is continued."""
+        path = self.path(owner, suffix)
+        if self.sizes is None:
+            return path.open("wb")
+        bequeathed = sorted(self.folder.glob(f"*.{suffix}"))
+        if not path.exists() and len(self.owners) == 1 and bequeathed:
+            bequeathed[0].rename(path)
+        return ContinuedFile(path, self.sizes.get(f"{self.folder.name}/{path.name}", 0))
+
+    def catch_up(self) -> None:
+        """Find out what the files hold already."""
+        for owner in self.owners:
+            log = self.path(owner, "cborseq").read_bytes()[: self.size(owner, "cborseq")]
+            self.next_record[owner] = sum(1 for _ in decode_sequence(log, MAX_RECORD))
+            contents = self.path(owner, "aggregates").read_bytes()[: self.size(owner, "aggregates")]
+            items = (decode(item, len(contents)) for _, item in decode_sequence(contents, len(contents)))
+            self.kept |= {(owner, body_hash(octets(item))) for item in items}
+
+    def size(self, owner: PeerId, suffix: str) -> int:
+        """How long a file was at the checkpoint."""
+        return (self.sizes or {}).get(f"{self.folder.name}/{self.path(owner, suffix).name}", 0)
 
     def path(self, owner: PeerId, suffix: str) -> Path:
         """Where a file of ``owner``'s lies."""
@@ -489,15 +517,24 @@ class SwarmRun:
     """Keys that the attackers brought in."""
     away: tuple[PeerId, ...] = ()
     """Honest peers that are cut off."""
+    store: RunStore | None = None
+    """Where checkpoints go."""
+    saved: Saved | None = None
+    """The checkpoint that the run goes on from."""
+    resumed: bool = False
+    """Whether it goes on, from the checkpoint or from the beginning."""
 
     def play(self) -> Iterator[Event]:
         """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
         began = time.perf_counter()
-        writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis) if self.log_folder else None
+        sizes = None if not self.resumed else self.saved.sizes if self.saved else {}
+        writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis, sizes) if self.log_folder else None
         try:
             simulation = self.simulation(writer)
             for observed in simulation.run():
                 yield from self.events(observed, began)
+                if self.store and not self.swarm.settings.faults.cut:  # when a cut is noticed is a matter of timing
+                    self.store.save(simulation, observed, self.recruits, self.away)
                 self.cut_and_heal(simulation, observed.state.step)
                 self.let_join(simulation, observed.state)
         finally:
@@ -520,14 +557,26 @@ class SwarmRun:
         simulation = carrier(
             swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts, classes=swarm.oracles()
         )
+        if self.saved:
+            self.go_on(simulation, self.saved)
         simulation.retire(swarm.retiring(), swarm.settings.leave[1])
+        simulation.save_every = CHECKPOINT_STEPS if self.store else 0
         if isinstance(simulation, NetworkSimulation):
             roster, faults = swarm.genesis.roster, swarm.settings.faults
             links = faults.links(swarm.genesis.configuration.delay, roster, swarm.settings.seed)
             simulation.connect(links, faults.neighbours(roster))
+            simulation.cut(self.saved.cuts if self.saved else ())
         if writer:
             simulation.record, simulation.keep = writer.record, writer.keep
         return simulation
+
+    def go_on(self, simulation: Simulation, saved: Saved) -> None:
+        """Put the swarm where the checkpoint has it."""
+        simulation.identities = [*simulation.identities, *self.swarm.newcomers()]
+        simulation.restore(saved.agreed, saved.states, saved.memories)
+        simulation.bytes_before = saved.bytes_sent
+        self.last = Observed(saved.agreed, saved.bytes_sent)
+        self.recruits, self.away = set(saved.recruits), saved.away
 
     def byzantine(self, peer: PeerId) -> bool:
         """Whether a key is the attackers'."""
@@ -628,8 +677,11 @@ class MeanRun:
 # -- Results ------------------------------------------------------------------------------------
 
 
-def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None]) -> dict[str, Any]:
-    """Run the swarm and its baselines; write ``out`` (if given) and return the summary.
+def train(
+    settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None], resume: bool = False
+) -> dict[str, Any]:
+    """Run the swarm and its baselines; write ``out`` (if given) and return the summary. ``resume``: go on with
+    the run in ``out`` that was interrupted, from its last checkpoint.
 
     A run in which more peers leave than tolerated ends there, and the summary's ``stopped`` says so. Raises
     :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
@@ -637,25 +689,34 @@ def train(settings: Settings, task: Task, out: Path | None, tell: Callable[[Even
     swarm = assemble(settings, task)
     swarm.conducts(World(swarm.coalition, None))  # an unknown attack is refused before anything is written
     try:
-        return play(swarm, out, tell)
+        return play(swarm, out, tell, resume)
     except OSError as error:
         raise RunError(f"cannot write to '{out}': {error.strerror}") from error
 
 
-def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None]) -> dict[str, Any]:
+def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: bool) -> dict[str, Any]:
     """:func:`train` once everything is known to fit."""
     settings, task = swarm.settings, swarm.task
-    prepare_folder(out)
+    store = RunStore(out) if out else None
+    saved = store.load() if store and resume else None
+    if saved and saved.agreed.run != swarm.genesis.run:
+        raise ResumeError("the checkpoint is of another run: task, data or version have changed since")
+    if store and not resume:
+        prepare_folder(store.out)
+        store.begin(settings)
     log_folder = out / "log" if out and settings.logs != "none" else None
-    main = SwarmRun(swarm, log_folder=log_folder)
+    main = SwarmRun(swarm, log_folder=log_folder, store=store, saved=saved, resumed=resume)
     others = [baseline_run(swarm, name) for name in settings.baselines]
-    events: list[Event] = []
-    metrics, stopped = (out / "metrics.jsonl").open("w") if out else None, None
+    metrics = open_metrics(store, saved) if store else None
+    events: list[Event] = read_metrics(store.out / "metrics.jsonl") if store and saved else []
+    main.quality = next((e.quality for e in reversed(events) if isinstance(e, Measured)), None)
+    stopped = None
     try:
         untrained = task.evaluate(swarm.parameters)
         for run in (main, *others):
             start = Measured(run.name, 0, untrained, settings.peers, 0, 0.0)
-            for event in chain([start], run.play()):
+            begun = run is main and saved is not None
+            for event in chain([] if begun else [start], run.play()):
                 events.append(event)
                 if metrics:
                     write_metrics(metrics, event)
@@ -667,9 +728,36 @@ def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None]) -> dict[
             metrics.close()
     summary = {**summarize(main, others, untrained), "stopped": stopped}
     if out:
-        (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
         draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
+        write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
+
+
+def open_metrics(store: RunStore, saved: Saved | None) -> TextIO:
+    """The file of measurements: new, or cut back to the checkpoint."""
+    path = store.out / "metrics.jsonl"
+    if saved is None:
+        return path.open("w")
+    with path.open("r+b") as file:
+        file.truncate(saved.sizes[path.name])
+    return path.open("a")
+
+
+def read_metrics(path: Path) -> list[Event]:
+    """The measurements that were made before the run was interrupted."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        Measured(
+            entry["run"],
+            entry["step"],
+            Evaluation(math.nan if entry["loss"] is None else entry["loss"], entry["accuracy"]),
+            entry["roster"],
+            entry["bytes_sent"],
+            entry["seconds"],
+        )
+        for entry in entries
+        if entry["event"] == "measured"
+    ]
 
 
 def curves_of(events: list[Event]) -> dict[str, list[tuple[int, Evaluation]]]:

@@ -1,0 +1,134 @@
+"""What a simulated run keeps in its directory so that ``btard train --resume`` can go on after a kill."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from btard.network.faults import Faults
+from btard.network.simulator import Simulation
+from btard.network.store import Checkpoints, write_atomically
+from btard.protocol.model import PeerId, ProtocolError
+from btard.protocol.recovery import CheckpointError
+from btard.protocol.step import State
+
+CHECKPOINT_STEPS = 10
+"""A checkpoint is written after every so many steps."""
+
+
+class ResumeError(ProtocolError):
+    """A directory that holds no run to go on with, or another one than its log says; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A swarm at a step boundary."""
+
+    agreed: State
+    """An honest member's."""
+    bytes_sent: int
+    states: Mapping[PeerId, State]
+    """Of every peer that is still in the run."""
+    memories: Mapping[PeerId, dict[str, Any]]
+    """What the attackers remember."""
+    sizes: Mapping[str, int]
+    """How long each file was, by its path in the run directory."""
+    recruits: tuple[PeerId, ...]
+    away: tuple[PeerId, ...]
+    cuts: tuple[PeerId, ...]
+
+
+class RunStore:
+    """The settings and checkpoints of one run directory."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.checkpoints = Checkpoints(out)
+
+    def begin(self, settings: Any) -> None:
+        """Remember how the run was asked for; forget an earlier run's checkpoints."""
+        self.checkpoints.clear()
+        text = json.dumps(asdict(settings), indent=2) + "\n"
+        write_atomically(self.out / "settings.json", text.encode())
+
+    def settings(self, kind: type[Any]) -> Any:
+        """How the run was asked for. Raises :class:`ResumeError` if this is no directory of a run."""
+        try:
+            table = json.loads((self.out / "settings.json").read_text())
+            known = {f.name for f in fields(kind)}
+            values = {name: tuple(v) if isinstance(v, list) else v for name, v in table.items() if name in known}
+            values["faults"] = Faults(**table["faults"])
+            if "optimizer" in table["overrides"]:
+                pairs = table["overrides"]["optimizer"]
+                values["overrides"] = {**table["overrides"], "optimizer": tuple((k, v) for k, v in pairs)}
+            return kind(**values)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ResumeError(f"'{self.out}' holds no run that could be resumed") from error
+
+    def save(self, simulation: Simulation, observed: Any, recruits: Iterable[PeerId], away: Iterable[PeerId]) -> None:
+        """Keep the swarm at this step boundary, unless somebody is between two steps or cannot be kept."""
+        step, kept = observed.state.step, simulation.saved
+        present = [seat for seat in simulation.live if not simulation.cut_off(seat.id)]
+        known = [seat.id in kept and kept[seat.id][0].step == step for seat in present]
+        if step % CHECKPOINT_STEPS or not all(known) or any(seat.id in recruits for seat in present):
+            return
+        saved = Saved(
+            agreed=observed.state,
+            bytes_sent=observed.bytes_sent,
+            states={seat.id: kept[seat.id][0] for seat in present},
+            memories={seat.id: kept[seat.id][1] for seat in present if seat.byzantine},
+            sizes={str(path.relative_to(self.out)): path.stat().st_size for path in self.files()},
+            recruits=tuple(sorted(recruits)),
+            away=tuple(away),
+            cuts=tuple(seat.id for seat in simulation.live if simulation.cut_off(seat.id)),
+        )
+        try:
+            self.checkpoints.save({f.name: getattr(saved, f.name) for f in fields(saved)})
+        except CheckpointError:
+            return  # an attack that remembers what no checkpoint can hold: an earlier one must do
+
+    def files(self) -> list[Path]:
+        """What the run has written so far."""
+        return [path for path in (self.out / "metrics.jsonl", *sorted((self.out / "log").glob("*"))) if path.is_file()]
+
+    def load(self) -> Saved | None:
+        """The latest whole checkpoint; None if the run was killed before its first."""
+        found = self.checkpoints.load()
+        return None if found is None else Saved(**found)
+
+
+class ContinuedFile:
+    """A file that is written again from ``start`` on. What is there already must be the same; a torn end is cut.
+
+    Source: REC-4.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path = path
+        data = path.read_bytes() if path.exists() else b""
+        if len(data) < start:
+            raise ResumeError(f"'{path}' is shorter than its run's checkpoint says")
+        self.file = path.open("r+b" if data else "wb")
+        self.file.seek(start)
+        self.rest = data[start:]
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, and compare it with what was there. Raises :class:`ResumeError` if it differs."""
+        known = self.rest[: len(data)]
+        if known != data[: len(known)]:
+            raise ResumeError(f"'{self.path}' does not hold what this run wrote: it was altered")  # requirement: REC-4
+        self.rest = self.rest[len(data) :]
+        self.file.write(data)
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self.file.flush()
+
+    def close(self) -> None:
+        """Cut what a kill left behind the last whole entry."""
+        if not self.rest:
+            self.file.truncate()
+        self.file.close()
