@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -133,6 +133,15 @@ class Seat:
         return self.identity.peer_id
 
 
+class Boundary(NamedTuple):
+    """A peer at a step boundary."""
+
+    state: State
+    memory: dict[str, Any]
+    """What a Byzantine peer remembers beside its state."""
+    bytes_sent: int
+
+
 @dataclass(frozen=True)
 class Observed:
     """What the simulator reports after a step: the agreed state, as the honest peers hold it."""
@@ -170,8 +179,8 @@ class Simulation:
         self.seats = {identity.peer_id: self.seat(identity) for identity in by_id}
         self.gradients: dict[int, StepOracle] = {}
         self.contents: dict[bytes, bytes] = {}
-        self.saved: dict[PeerId, tuple[State, dict[str, Any]]] = {}
-        """The latest step boundary of every peer that a checkpoint may be made of: its state and its memory."""
+        self.saved: dict[PeerId, Boundary] = {}
+        """The latest step boundary of every peer that a checkpoint may be made of."""
         self.latest: Record | None = None
         """The record that an honest member appended last."""
 
@@ -303,7 +312,7 @@ class Simulation:
                     self.world.gradients.clear()
                 seat.state = request.state
                 if self.save_every and request.state.step % self.save_every == 0:
-                    self.saved[seat.id] = (request.state, memory_of(seat))
+                    self.saved[seat.id] = Boundary(request.state, memory_of(seat), seat.bytes_sent)
         return None
 
     def oracle_of(self, peer: PeerId) -> StepOracle:

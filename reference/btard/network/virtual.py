@@ -231,8 +231,9 @@ class NetworkSimulation(Simulation):
     def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
         """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
         linked = [peer for peer in (self.neighbours or {sender: self.nodes})[sender] if peer != sender]
+        here = [peer for peer in linked if peer in self.seats and not self.seats[peer].finished]
         if to is None or (self.neighbours is not None and isinstance(frame, Envelope)):
-            return linked
+            return here
         return [to] if to in linked else []
 
     def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes]:

@@ -72,14 +72,14 @@ class RunStore:
         """Keep the swarm at this step boundary, unless somebody is between two steps or cannot be kept."""
         step, kept = observed.state.step, simulation.saved
         present = [seat for seat in simulation.live if not simulation.cut_off(seat.id)]
-        known = [seat.id in kept and kept[seat.id][0].step == step for seat in present]
+        known = [seat.id in kept and kept[seat.id].state.step == step for seat in present]
         if step % CHECKPOINT_STEPS or not all(known) or any(seat.id in recruits for seat in present):
             return
         saved = Saved(
             agreed=observed.state,
-            bytes_sent=observed.bytes_sent,
-            states={seat.id: kept[seat.id][0] for seat in present},
-            memories={seat.id: kept[seat.id][1] for seat in present if seat.byzantine},
+            bytes_sent=observed.bytes_sent - sum(s.bytes_sent - kept[s.id].bytes_sent for s in present),
+            states={seat.id: kept[seat.id].state for seat in present},
+            memories={seat.id: kept[seat.id].memory for seat in present if seat.byzantine},
             sizes={str(path.relative_to(self.out)): path.stat().st_size for path in self.files()},
             recruits=tuple(sorted(recruits)),
             away=tuple(away),
