@@ -28,7 +28,7 @@ from btard.protocol.channel import Delivery
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Echo, Envelope, Phase, Reveal, Slot, seal
-from btard.protocol.model import PeerId, ProtocolError
+from btard.protocol.model import PeerId
 from btard.protocol.mprng import uint64
 
 DELAY, WORK = 1.0, 2.0
@@ -258,7 +258,9 @@ def check(broadcast: Broadcast) -> None:
 def check_notices(broadcast: Broadcast, member: Member) -> None:
     """No honest peer is complained about, all evidence proves something, honest echoes are explained."""
     notices = member.delivery.notices if member.delivery else None
-    require(notices is not None and set(notices.complaints) <= set(broadcast.keys), "an honest peer is complained about")
+    require(
+        notices is not None and set(notices.complaints) <= set(broadcast.keys), "an honest peer is complained about"
+    )
     for first, second in notices.evidence if notices else ():
         same = (first.run, first.slot, first.sender) == (second.run, second.slot, second.sender)
         proves = same and first.digest != second.digest and first.authentic and second.authentic
@@ -299,13 +301,17 @@ def check_slow_path(broadcast: Broadcast, member: Member) -> None:
 MESSAGE, ECHO, MIRROR, CHAIN, REPLAY, CERTIFICATE, OFFER, ASK = range(8)
 
 
+FORGED = 3
+
+
 @dataclass(frozen=True)
 class Move:
-    """One frame of the adversary. ``round`` and ``nudge``: when it arrives, by the receiver's clock."""
+    """A frame of the adversary. ``round`` and ``nudge``: when it arrives, by each receiver's clock."""
 
     kind: int
     author: int
-    target: int
+    targets: int
+    """To whom, as a bit mask."""
     round: int
     """−2: at the start; −1: E; 0: F; k: the end of the k-th round of the fallback."""
     nudge: float
@@ -314,15 +320,16 @@ class Move:
     versions: tuple[int | None, ...]
     """What an echo says of the faulty peers' messages."""
     signers: int
-    """How many faulty peers vouch."""
+    """How many faulty peers vouch; beyond ``FORGED`` the chain also has false signatures of all honest peers."""
 
 
 def play(broadcast: Broadcast, moves: Iterable[Move]) -> Broadcast:
     """A phase with these moves of the adversary."""
     for move in moves if broadcast.faulty else ():
-        target = broadcast.members[move.target % len(broadcast.members)]
-        time = target.moment(move.round) + move.nudge
-        broadcast.at(time, lambda move=move, target=target: perform(broadcast, move, target))  # type: ignore[misc]
+        for index, target in enumerate(broadcast.members):
+            if move.targets >> index & 1:
+                time = target.moment(move.round) + move.nudge
+                broadcast.at(time, lambda move=move, target=target: perform(broadcast, move, target))  # type: ignore[misc]
     return broadcast.run()
 
 
@@ -338,6 +345,7 @@ def frames(broadcast: Broadcast, move: Move, target: Member) -> Iterator[Frame]:
     author = broadcast.faulty[move.author % len(broadcast.faulty)]
     model = broadcast.members[move.version % len(broadcast.members)]
     vouchers = [one for one in broadcast.faulty if one is not author][: move.signers]
+    forged = {member.id: bytes(64) for member in broadcast.members} if move.signers >= FORGED else {}
     mirrored = broadcast.mirrored(author, model)
     match move.kind:
         case 0:
@@ -347,7 +355,8 @@ def frames(broadcast: Broadcast, move: Move, target: Member) -> Iterator[Frame]:
         case 2 if mirrored:
             yield mirrored
         case 3:
-            yield relay(echo(author, broadcast.vector(move.versions)), vouchers)
+            made = relay(echo(author, broadcast.vector(move.versions)), vouchers)
+            yield Relay(made.echo, tuple(sorted({**dict(made.signatures), **forged}.items())))
         case 4 if broadcast.seen:
             known = broadcast.seen[move.version % len(broadcast.seen)]
             added = relay(known.echo, broadcast.faulty).signatures
@@ -358,12 +367,3 @@ def frames(broadcast: Broadcast, move: Move, target: Member) -> Iterator[Frame]:
             yield Offer(SLOT)
         case 7:
             yield Ask(SLOT, (bytes(32),))
-
-
-def outcome(broadcast: Broadcast) -> str | None:
-    """What is broken, if anything."""
-    try:
-        check(broadcast.run())
-    except (Broken, ProtocolError) as problem:
-        return str(problem)
-    return None
