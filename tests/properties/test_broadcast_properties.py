@@ -183,6 +183,26 @@ VARIANTS: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 
 
 SCRIPTS: dict[str, tuple[int, int, list[Move]]] = {
+    "an echo after the fallback began": (
+        3,
+        1,
+        [Move(MESSAGE, 0, 0b01, -2, 0.0, 0, (), 0), Move(ECHO, 0, 0b01, 0, 0.25, 0, (0,), 0)],
+    ),
+    "chains whenever they come": (
+        5,
+        2,
+        [Move(MESSAGE, 0, 0b011, -2, 0.0, 0, (), 0), Move(CHAIN, 0, 0b001, 2, -0.25, 0, (0, None), 0)],
+    ),
+    "no fetching": (
+        3,
+        1,
+        [Move(MESSAGE, 0, 0b01, -2, 0.0, 0, (), 0), Move(ECHO, 0, 0b11, 0, -0.25, 0, (0,), 0)],
+    ),
+    "most votes instead of a majority of all": (
+        3,
+        1,
+        [Move(MESSAGE, 0, 0b01, -2, 0.0, 0, (), 0), Move(MESSAGE, 0, 0b10, -2, 0.0, 1, (), 0)],
+    ),
     "no vouching": (
         5,
         2,

@@ -32,7 +32,7 @@ from btard.protocol.channel import AgreedBroadcast, Delivery, Exchange, Gather, 
 from btard.protocol.exchange import exchange, gather_exchange, scatter_exchange
 from btard.protocol.identity import Identity
 from btard.protocol.messages import MAX_NOTICES, Envelope, Notices, Phase, Proof, Slot
-from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.model import MAX_PEERS, PeerId, ProtocolError, Roster
 from btard.protocol.step import Expelled, State
 
 ARCHIVED_PHASES = 12
@@ -168,7 +168,8 @@ class Node:
     def admits(self, sender: PeerId, frame: Frame) -> bool:
         """Whether a link may bring this frame now: within its share, not stale, not a copy. Passes it on if
         the overlay is sparse."""
-        share = (2 * len(self.roster) + SPARE_FRAMES) * (len(self.roster) if self.relays else 1)
+        peers = len(self.roster) or MAX_PEERS  # not known before the first phase
+        share = (2 * peers + SPARE_FRAMES) * (peers if self.relays else 1)
         if sender == self.id or self.brought[sender] >= share:
             return False  # requirement: LIM-4
         if self.roster and sender not in self.roster:
