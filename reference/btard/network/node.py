@@ -69,7 +69,7 @@ class Flooding:
         digest = echo.signed_header.digest
         as_long = {version for version, before in versions.items() if before >= length}
         if digest in as_long or len(as_long) >= VERSIONS or not signed(frame, roster):
-            return False
+            return False  # requirement: NODE-3
         versions[digest] = length
         return True
 
@@ -207,7 +207,7 @@ class Node:
     def take_late(self, key: Key, arrival: Arrival) -> None:
         """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
         for known, ballot in self.archive:
-            if known == key and isinstance(arrival.frame, Ask):
+            if known == key and isinstance(arrival.frame, Ask):  # requirement: NODE-2
                 self.outbox.extend((send.to, send.frame) for send in ballot.take(arrival))
             elif known == key and isinstance(arrival.frame, Envelope):
                 before = ballot.evidence()
@@ -299,7 +299,7 @@ class Node:
         if isinstance(request, AgreedBroadcast):
             if self.ballot is not None:
                 self.archive.append((self.current, self.ballot))
-            self.ready = now
+            self.ready = now  # requirement: NODE-1
             late, self.late = Notices(evidence=tuple(self.late[:MAX_NOTICES])), []
             self.proceed(now, replace(result, notices=result.notices.merged(late)))
         elif isinstance(request, (Scatter, Gather)):

@@ -496,9 +496,10 @@ class Ballot:
 
 
 def keep_version(kept: dict[PeerId, dict[bytes, Envelope]], envelope: Envelope, most: int = VERSIONS) -> bool:
-    """Keep ``envelope`` if it is signed and fewer than ``most`` other versions are there; whether it is kept."""
+    """Keep ``envelope`` if it is signed and fewer than ``most`` other versions are there; whether it is kept.
+    Source: BCAST-9."""
     versions, header = kept.setdefault(envelope.sender, {}), envelope.signed_header
-    if header.digest not in versions and len(versions) < most and header.authentic:
+    if header.digest not in versions and len(versions) < most and header.authentic:  # requirement: BCAST-9
         versions[header.digest] = envelope
     if not versions:
         del kept[envelope.sender]
@@ -522,7 +523,7 @@ def vouched(echo: Envelope, signers: Mapping[PeerId, bytes], roster: Roster) -> 
 def majority(column: Iterable[bytes | None], peers: int) -> bytes | None:
     """The digest that more than half of ``peers`` attest; None if there is none."""
     digest, votes = Counter(column).most_common(1)[0]
-    return digest if 2 * votes > peers else None
+    return digest if 2 * votes > peers else None  # requirement: BCAST-6
 
 
 def proof_of(versions: list[Envelope]) -> Proof:
