@@ -35,7 +35,9 @@ DELAY, WORK = 1.0, 2.0
 TIMING = Timing(DELAY, WORK)
 RUN, HEAD = b"r" * 32, b"h" * 32
 SLOT = Slot(0, 0, Phase.REVEAL)
-KEYS = sorted((Identity(tagged_hash("tests/key", uint64(9), uint64(k))) for k in range(7)), key=lambda key: key.peer_id)
+KEYS = sorted(
+    (Identity(tagged_hash("tests/key", uint64(9), uint64(k))) for k in range(64)), key=lambda key: key.peer_id
+)
 
 Delays = Callable[[PeerId, PeerId], float]
 """How long a frame takes between two honest peers, in (0, Δ]."""

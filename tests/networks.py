@@ -34,11 +34,12 @@ def simulation(
         peers=count,
         tolerated=tolerated,
         steps=steps,
-        dimension=32,
+        dimension=max(32, count),
+        radius_min=0.25 if count < 32 else 4.0,  # MODEL-7
         delay=DELAY,
         gradient_time=GRADIENT_TIME,
     )
-    task = TinyTask(32)
+    task = TinyTask(config.dimension)
     world = World(frozenset(conducts or ()), config.gradient_clip)
     kind = Simulation if ideal else NetworkSimulation
     keys = identities(count, seed)

@@ -19,7 +19,7 @@ from btard.network.links import Links, Neighbours
 from btard.network.node import Node
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
 from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame, max_frame
-from btard.protocol.channel import AppendRecord, ComputeGradient, Request
+from btard.protocol.channel import AppendRecord, ComputeGradient, Request, StepApplied
 from btard.protocol.messages import Envelope, Phase
 from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded
 from btard.protocol.step import Conduct
@@ -46,6 +46,8 @@ class NetworkSimulation(Simulation):
     traffic: Counter[Phase] = field(default_factory=Counter)
     """Bytes sent in each phase, by all peers."""
     now: float = 0.0
+    moved: bool = True
+    """Whether a peer has applied a step or left since the last look."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +68,7 @@ class NetworkSimulation(Simulation):
     def cut(self, peers: Iterable[PeerId]) -> None:
         """From now on nobody hears ``peers``, and they hear nobody."""
         self.network.cut(self.now, peers)
+        self.moved = True
 
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""
@@ -89,11 +92,14 @@ class NetworkSimulation(Simulation):
         """Play the run to its end; yields after every applied step, and once after the closing record."""
         for seat in sorted(self.seats.values(), key=lambda seat: seat.byzantine):
             self.at(0.0, self.starter(self.nodes[seat.id]))
-        step = 0
-        while self.events and any(self.takes_part(seat) for seat in self.honest):
+        step, going_on = 0, True
+        while self.events and going_on:
             self.now, _, _, action = heapq.heappop(self.events)
             action()
-            applied = min((seat.state.step for seat in self.honest if self.takes_part(seat)), default=step)
+            if not self.moved:
+                continue
+            self.moved, here = False, [seat for seat in self.honest if self.takes_part(seat)]
+            going_on, applied = bool(here), min((seat.state.step for seat in here), default=step)
             if applied > step:
                 step = applied
                 yield self.observe()
@@ -158,7 +164,7 @@ class NetworkSimulation(Simulation):
 
     def finish(self, seat: Seat, node: Node) -> None:
         """A peer's run has ended. Raises its error if it is honest and within reach."""
-        seat.finished = True
+        seat.finished = self.moved = True
         if node.state is not None:
             seat.state = node.state
         elif node.error is not None and not seat.byzantine and not self.network.lost(seat.id):
@@ -176,8 +182,11 @@ class NetworkSimulation(Simulation):
 
     def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
         """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
-        linked = [peer for peer in (self.neighbours or {sender: list(self.seats)})[sender] if peer != sender]
-        if to is None or (self.neighbours is not None and isinstance(frame, Envelope)):
+        roster = self.nodes[sender].roster or self.genesis.roster
+        if self.neighbours is None:
+            return [peer for peer in roster if peer != sender] if to is None else [to]
+        linked = [peer for peer in self.neighbours[sender] if peer in roster]
+        if to is None or isinstance(frame, Envelope):
             return linked
         return [to] if to in linked else []
 
@@ -220,6 +229,7 @@ class NetworkSimulation(Simulation):
 
     def serve(self, seat: Seat, request: Request) -> Any:
         """Answer a request that needs no network."""
+        self.moved = self.moved or isinstance(request, StepApplied)
         if isinstance(request, AppendRecord) and request.record.slot.phase is Phase.REVEAL and not seat.byzantine:
             for part in self.nodes[seat.id].aggregates:
                 self.keep(seat.id, part.body)

@@ -485,8 +485,9 @@ class Ballot:
 
     def notices(self, digests: Sequence[bytes | None]) -> Notices:
         """Complaints, equivocations seen, and echoes that differ from what was delivered. Source: BCAST-8."""
-        others = (echo for author, versions in self.echoes.items() for echo in versions.values() if echo != self.mine)
-        divergent = tuple(echo for echo in others if differs(echo, digests))
+        others = [echo for versions in self.echoes.values() for echo in versions.values() if echo != self.mine]
+        differing = {body for body, echo in {echo.body: echo for echo in others}.items() if differs(echo, digests)}
+        divergent = tuple(echo for echo in others if echo.body in differing)
         return Notices(tuple(sorted(self.complaints)), self.evidence()[:MAX_NOTICES], divergent[:MAX_ECHOES])
 
     def evidence(self) -> tuple[Proof, ...]:
