@@ -35,9 +35,8 @@ DELAY, WORK = 1.0, 2.0
 TIMING = Timing(DELAY, WORK)
 RUN, HEAD = b"r" * 32, b"h" * 32
 SLOT = Slot(0, 0, Phase.REVEAL)
-KEYS = sorted(
-    (Identity(tagged_hash("tests/key", uint64(9), uint64(k))) for k in range(64)), key=lambda key: key.peer_id
-)
+KEYS = [Identity(tagged_hash("tests/key", uint64(9), uint64(index))) for index in range(64)]
+KEYS.sort(key=lambda identity: identity.peer_id)
 
 Delays = Callable[[PeerId, PeerId], float]
 """How long a frame takes between two honest peers, in (0, Δ]."""
@@ -303,7 +302,8 @@ def check_slow_path(broadcast: Broadcast, member: Member) -> None:
 MESSAGE, ECHO, MIRROR, CHAIN, REPLAY, CERTIFICATE, OFFER, ASK = range(8)
 
 
-FORGED = 3
+FORGED = 64
+"""More than there are peers."""
 
 
 @dataclass(frozen=True)

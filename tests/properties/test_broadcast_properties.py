@@ -44,7 +44,7 @@ def moves(draw: st.DrawFn, tolerated: int) -> Move:
         nudge=draw(st.sampled_from(NUDGES)),
         version=draw(st.integers(0, 3)),
         versions=tuple(draw(st.lists(st.sampled_from((None, 0, 1)), min_size=3, max_size=3))),
-        signers=draw(st.integers(0, FORGED)),
+        signers=draw(st.sampled_from((0, 1, 2, FORGED))),
     )
 
 
