@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +12,16 @@ from broadcasts import HEAD, KEYS, RUN, SLOT, TIMING, digest, echo, message, rel
 from btard.network.links import FaultyLinks, Links
 from btard.network.node import Flooding, Node
 from btard.network.virtual import NetworkSimulation
+from btard.protocol.bans import Fault
 from btard.protocol.broadcast import Answer, Ask, Ballot, Frame, Place, Relay
 from btard.protocol.channel import AgreedBroadcast, Exchange
-from btard.protocol.messages import Phase, Slot
+from btard.protocol.encoding import encode
+from btard.protocol.identity import Identity
+from btard.protocol.messages import Envelope, Phase, Reveal, Slot, seal
 from btard.protocol.model import PeerId, Roster
-from btard.protocol.step import State
+from btard.protocol.step import Conduct, State
 from networks import DELAY, GRADIENT_TIME, end, peers, simulation
+from swarms import identities
 
 A, B, C, D = KEYS[:4]
 ROSTER: Roster = tuple(key.peer_id for key in KEYS[:4])
@@ -79,6 +83,33 @@ def test_a_link_slower_than_the_delay_costs_a_seat() -> None:
 
     removals = end(simulation(links=Late(0.1))).state.removals
     assert removals[0].peer == peers(6)[0]
+
+
+class TellsOneSomethingElse(Conduct):
+    """Signs two Reveals in step 1, and shows the second one to one peer only."""
+
+    def __init__(self, key: Identity, victim: PeerId) -> None:
+        self.key, self.victim = key, victim
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Another message for the victim; messages only, not what it passes on."""
+        if not isinstance(honest, Envelope) or honest.sender != self.key.peer_id or recipient != self.victim:
+            return (honest,)
+        if honest.slot != Slot(1, 0, Phase.REVEAL):
+            return (honest,)
+        return (seal(self.key, honest.run, honest.slot, honest.log_head, encode(Reveal(bytes(64)).to_item())),)
+
+
+@pytest.mark.requirement("BCAST-8")
+@pytest.mark.parametrize("sparse", [False, True])
+def test_two_versions_of_a_message_cost_their_signer_its_seat_and_nobody_elses(sparse: bool) -> None:
+    keys = identities(6, 0)
+    conducts = {keys[0].peer_id: TellsOneSomethingElse(keys[0], keys[1].peer_id)}
+    network = {"neighbours": ring(both_ways=True), "links": Links(DELAY / 5)} if sparse else {"links": Links(DELAY)}
+    state = end(simulation(conducts=conducts, **network)).state
+    assert [removal.peer for removal in state.removals] == [keys[0].peer_id]
+    expected = {Fault.EQUIVOCATION, Fault.SILENT, Fault.WRONG_OPENING} if sparse else {Fault.EQUIVOCATION}
+    assert state.removals[0].fault in expected
 
 
 # -- One node ----------------------------------------------------------------------------------------
