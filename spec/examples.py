@@ -107,7 +107,7 @@ def envelope() -> None:
             ("00", "part, 0 in agreed phases"),
             ("5820" + sent.sender.hex(), "sender"),
             ("5820" + sent.log_head.hex(), "log head"),
-            ("44" + sent.body.hex(), "body: [null, [], []]"),
+            ("45" + sent.body.hex(), "body: [null, [], [], []]"),
             ("5840" + sent.signature.hex(), "signature"),
         )
     )

@@ -13,11 +13,11 @@ from btard.network.coalition import Seating, World
 from btard.network.simulator import Observed, Seat, Simulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Fault, Removal
-from btard.protocol.channel import AgreedBroadcast, Exchange, Gather, Request, Scatter
+from btard.protocol.channel import AgreedBroadcast, Delivery, Exchange, Gather, Request, Scatter
 from btard.protocol.encoding import encode, expand, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import Envelope, Message, Phase, Slot, body_hash, seal
+from btard.protocol.messages import Envelope, Message, Notices, Phase, Slot, body_hash, seal
 from btard.protocol.model import Configuration, PeerId
 from btard.protocol.mprng import uint64
 from btard.protocol.step import Conduct, State, initial_replica
@@ -220,6 +220,10 @@ Behaviour = Tamper | Callable[[Seating], Conduct]
 """What a Byzantine peer does: tamper with honest messages, or follow another conduct."""
 
 
+Told = Callable[["Swarm", Delivery], Notices]
+"""What a channel that sees more than the ideal one adds to a delivery."""
+
+
 class Disagreement(AssertionError):
     """Honest peers differ in something that the protocol makes them agree on."""
 
@@ -231,6 +235,8 @@ class Swarm:
     config: Configuration
     behaviours: Mapping[int, Behaviour] = field(default_factory=dict)
     seed: int = 0
+    told: Mapping[tuple[int, Slot], Told] = field(default_factory=dict)
+    """What the channel tells an honest peer alone, by its index and the slot of the agreed phase just ended."""
     records: dict[PeerId, list[Record]] = field(default_factory=dict)
     contents: dict[bytes, bytes] = field(default_factory=dict)
     observed: list[Observed] = field(default_factory=list)
@@ -259,7 +265,23 @@ class Swarm:
                 seat = simulation.seats[self.roster[index]]
                 how.sit(seat.identity, self)
                 seat.generator = how.drive(seat.generator)
+        for index in {index for index, _ in self.told}:
+            seat = simulation.seats[self.roster[index]]
+            seat.generator = self.hearing(index, seat.generator)
         return simulation
+
+    def hearing(self, index: int, honest: Exchange[State]) -> Exchange[State]:
+        """The generator of a peer whose channel tells it what ``told`` says."""
+        answer: Any = None
+        while True:
+            try:
+                request = honest.send(answer)
+            except StopIteration as stop:
+                final: State = stop.value
+                return final
+            answer = yield request
+            if isinstance(request, AgreedBroadcast) and (index, request.slot) in self.told:
+                answer = replace(answer, notices=self.told[index, request.slot](self, answer))
 
     def keep(self, peer: PeerId, content: bytes) -> None:
         """Keep an aggregate, as a run directory does."""

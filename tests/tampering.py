@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,12 +15,15 @@ from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
 from btard.protocol.messages import (
     MAX_AGREED_BODY,
+    MAX_ECHOES,
     Accusation,
     Aggregate,
     Commit,
+    Echo,
     Envelope,
     Notices,
     Phase,
+    Proof,
     Report,
     Reveal,
     Slot,
@@ -445,9 +448,9 @@ case(
 case(
     "a withheld aggregate",
     {Phase.GATHER: sign(lambda tamper, envelope: None)},
-    Fault.WITHHELD,
+    Fault.MISSED,
     Phase.REVEAL,
-    Departure.ELIMINATED,
+    Departure.ABSENT,
 )
 
 
@@ -466,7 +469,7 @@ conduct("a shifted aggregate", Shifted, Fault.WRONG_AGGREGATE, Phase.REPORT, 0)
 
 
 def noting(notices: Callable[[Tamper], Notices]) -> Change:
-    """The honest message with notices that have no ground, as a worker that then announces no aggregate."""
+    """The honest message with other notices, as a worker that then announces no aggregate."""
 
     def altered(tamper: Tamper, message: Any) -> Any:
         if isinstance(message, Aggregate):
@@ -481,13 +484,13 @@ def complaint(about: Callable[[Tamper], bytes]) -> Change:
     return noting(lambda tamper: Notices((about(tamper),)))
 
 
-for phase in (Phase.COMMIT, Phase.REPORT):
+for phase in AGREED:
     case(
-        f"a complaint in {phase.name}, where nothing was owed",
+        f"a lie in {phase.name} about what somebody owed",
         {phase: complaint(lambda tamper: tamper.honest_peers[0])},
-        Fault.FALSE_NOTICE,
+        Fault.WITHHELD,
+        how=Departure.ELIMINATED,
     )
-for phase in (Phase.AGGREGATE, Phase.REVEAL):
     case(
         f"a complaint about itself in {phase.name}",
         {phase: complaint(lambda t: t.identity.peer_id)},
@@ -499,7 +502,7 @@ for phase in (Phase.AGGREGATE, Phase.REVEAL):
         Fault.FALSE_NOTICE,
     )
 case(
-    "a complaint while announcing an aggregate",
+    "a lie beside an announced aggregate",
     {
         Phase.AGGREGATE: say(
             lambda tamper, message: (
@@ -507,7 +510,8 @@ case(
             )
         )
     },
-    Fault.MALFORMED,
+    Fault.WITHHELD,
+    how=Departure.ELIMINATED,
 )
 case(
     "a lie about a part that was sent",
@@ -531,32 +535,32 @@ def received_headers(tamper: Tamper) -> list[Any]:
     return [e.signed_header for e in tamper.received if e is not None and e.sender in tamper.honest_peers]
 
 
-EVIDENCE: dict[str, Callable[[Tamper], tuple[Any, ...]]] = {
+EVIDENCE: dict[str, Callable[[Tamper], Proof]] = {
     "that proves nothing": lambda tamper: (received_headers(tamper)[0],),
     "with a forged signature": lambda tamper: (replace(received_headers(tamper)[0], body_hash=bytes(32)),),
     "of another run": lambda tamper: (replace(received_headers(tamper)[0], run=bytes(32), body_hash=bytes(32)),),
 }
 
 
-def attaching(headers: Callable[[Tamper], tuple[Any, ...]]) -> Callable[[Tamper], Notices]:
-    """Notices with these signed headers as evidence."""
-    return lambda tamper: Notices((), headers(tamper))
+def attaching(proof: Callable[[Tamper], Proof]) -> Callable[[Tamper], Notices]:
+    """Notices with one piece of evidence."""
+    return lambda tamper: Notices((), (proof(tamper),))
 
 
-for name, headers in EVIDENCE.items():
+for name, proof in EVIDENCE.items():
     case(
         f"evidence {name}",
-        {Phase.AGGREGATE: noting(attaching(headers))},
+        {Phase.AGGREGATE: noting(attaching(proof))},
         Fault.FALSE_NOTICE,
     )
 case(
     "evidence in REVEAL that proves nothing",
-    {Phase.REVEAL: noting(lambda tamper: Notices((), (received_headers(tamper)[0],)))},
+    {Phase.REVEAL: noting(attaching(lambda tamper: (received_headers(tamper)[0],)))},
     Fault.FALSE_NOTICE,
 )
 case(
-    "evidence in COMMIT",
-    {Phase.COMMIT: noting(lambda tamper: Notices((), (own_header(tamper),)))},
+    "evidence of a part in COMMIT",
+    {Phase.COMMIT: noting(attaching(lambda tamper: (own_header(tamper),)))},
     Fault.FALSE_NOTICE,
 )
 
@@ -565,6 +569,121 @@ def own_header(tamper: Tamper) -> Any:
     """A signed header that I made up."""
     slot = Slot(tamper.start, 0, Phase.SCATTER, 0)
     return seal(tamper.identity, tamper.swarm.genesis.run, slot, bytes(32), b"made up").signed_header
+
+
+def versions(tamper: Tamper, slot: Slot | None = None) -> Proof:
+    """Two versions that I signed for one slot."""
+    here = slot or Slot(tamper.start, 0, Phase.COMMIT)
+    run = tamper.swarm.genesis.run
+    return proof_of(*(seal(tamper.identity, run, here, bytes(32), body) for body in (b"one", b"other")))
+
+
+def proof_of(*made: Envelope) -> Proof:
+    """Evidence from these messages, in order of digest."""
+    return tuple(sorted((envelope.signed_header for envelope in made), key=lambda header: header.digest))
+
+
+def framing(tamper: Tamper) -> Proof:
+    """Two versions in the name of an honest peer, with my signatures."""
+    headers = (replace(header, sender=tamper.honest_peers[0]) for header in versions(tamper))
+    return tuple(sorted(headers, key=lambda header: header.digest))
+
+
+for phase in AGREED:
+    case(
+        f"two versions of its own, shown in {phase.name}",
+        {phase: noting(attaching(versions))},
+        Fault.EQUIVOCATION,
+    )
+    case(f"two forged versions in {phase.name}", {phase: noting(attaching(framing))}, Fault.FALSE_NOTICE)
+PAIRS: dict[str, tuple[Callable[[Tamper], Proof], Fault]] = {
+    "of two slots": (
+        lambda tamper: proof_of(
+            *(
+                seal(tamper.identity, tamper.swarm.genesis.run, Slot(0, 0, Phase.COMMIT, part), bytes(32), b"")
+                for part in range(2)
+            )
+        ),
+        Fault.FALSE_NOTICE,
+    ),
+    "of another run": (
+        lambda tamper: proof_of(
+            *(seal(tamper.identity, bytes(32), Slot(0, 0, Phase.COMMIT), bytes(32), body) for body in (b"", b"x"))
+        ),
+        Fault.FALSE_NOTICE,
+    ),
+    "of which one is forged": (
+        lambda tamper: (versions(tamper)[0], replace(versions(tamper)[1], signature=bytes(64))),
+        Fault.FALSE_NOTICE,
+    ),
+    "out of order": (lambda tamper: versions(tamper)[::-1], Fault.MALFORMED),
+    "that are the same": (lambda tamper: (versions(tamper)[0],) * 2, Fault.MALFORMED),
+    "and a third": (lambda tamper: (*versions(tamper), versions(tamper)[1]), Fault.MALFORMED),
+    "of which none is there": (lambda tamper: (), Fault.MALFORMED),
+}
+for name, (proof, fault) in PAIRS.items():
+    case(f"two versions {name}", {Phase.REVEAL: noting(attaching(proof))}, fault)
+
+
+def echo_of(tamper: Tamper, digests: Sequence[bytes | None] | None = None, **changes: Any) -> Envelope:
+    """My echo of the last agreed phase: by default one that contradicts every message."""
+    heard = tamper.swarm.simulation.seats[tamper.honest_peers[0]]
+    last = tamper.swarm.records[heard.id][-1]
+    said = Echo((bytes(32),) * len(last.entries) if digests is None else tuple(digests))
+    envelope = seal(tamper.identity, tamper.swarm.genesis.run, last.slot.echo, bytes(32), encode(said.to_item()))
+    return tamper.reseal(envelope, **changes) if changes else envelope
+
+
+def showing(echo: Callable[[Tamper], Envelope]) -> Change:
+    """The honest message with an echo attached."""
+    return say(lambda tamper, message: replace(message, notices=Notices((), (), (echo(tamper),))))
+
+
+for phase in AGREED:
+    case(f"an echo that it does not explain in {phase.name}", {phase: showing(echo_of)}, Fault.UNEXPLAINED_ECHO)
+ECHOES: dict[str, Callable[[Tamper], Envelope]] = {
+    "of an earlier phase": lambda tamper: echo_of(tamper, slot=Slot(0, 0, Phase.COMMIT, 1)),
+    "that is a message": lambda tamper: echo_of(tamper, slot=echo_of(tamper).slot._replace(part=0)),
+    "of another run": lambda tamper: echo_of(tamper, run=bytes(32)),
+    "of too few peers": lambda tamper: echo_of(tamper, [None]),
+    "of too many peers": lambda tamper: echo_of(tamper, [None] * 7),
+    "that cannot be read": lambda tamper: tamper.reseal(echo_of(tamper), b"\xff"),
+    "with a forged signature": lambda tamper: replace(echo_of(tamper), signature=bytes(64)),
+    "in an honest peer's name": lambda tamper: replace(echo_of(tamper), sender=tamper.honest_peers[0]),
+    "of a stranger": lambda tamper: seal(
+        STRANGER, tamper.swarm.genesis.run, echo_of(tamper).slot, bytes(32), echo_of(tamper).body
+    ),
+}
+for name, echo in ECHOES.items():
+    case(f"an echo {name}", {Phase.REVEAL: showing(echo)}, Fault.FALSE_NOTICE)
+case(
+    "too many echoes",
+    {
+        Phase.REVEAL: say(
+            lambda tamper, message: replace(message, notices=Notices((), (), (echo_of(tamper),) * (MAX_ECHOES + 1)))
+        )
+    },
+    Fault.MALFORMED,
+)
+case(
+    "an echo explained by a lie",
+    {
+        Phase.REVEAL: say(
+            lambda tamper, message: replace(
+                message, notices=Notices((tamper.honest_peers[0],), (), (missing_first(tamper),))
+            )
+        )
+    },
+    Fault.WITHHELD,
+    how=Departure.ELIMINATED,
+)
+
+
+def missing_first(tamper: Tamper) -> Envelope:
+    """My echo that lacks the message of the first honest peer."""
+    last = tamper.swarm.records[tamper.honest_peers[0]][-1]
+    heard = (entry and (None if entry.sender == tamper.honest_peers[0] else entry) for entry in last.entries)
+    return echo_of(tamper, [entry and entry.signed_header.digest for entry in heard])
 
 
 def accusing(who: Callable[[Tamper], bytes], back: int) -> Change:
@@ -629,7 +748,8 @@ def honest_aggregator(tamper: Tamper) -> bytes:
 case(
     "a false accusation of an aggregate",
     {Phase.REVEAL: accusing_aggregate(honest_aggregator, 0)},
-    Fault.FALSE_ACCUSATION,
+    Fault.WITHHELD,
+    how=Departure.ELIMINATED,
 )
 case(
     "an accusation of an aggregate of another step",

@@ -36,7 +36,7 @@ def main() -> None:
     task = find_task("digits", device="cpu")
     print("| attack | accuracy, seeds 0 / 1 / 2 | attackers banned | last ban at step | honest peers lost |")
     print("| --- | --- | --- | --- | --- |")
-    for attack in (None, *(name for name, _ in attack_names())):
+    for attack in (None, *(name for name, _, _ in attack_names())):
         print(row(attack, task), flush=True)
 
 

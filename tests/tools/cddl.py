@@ -3,8 +3,9 @@
 pycddl 0.6 overlooks faults: it reads only the first of the arrays inside an array, does not follow ``.cbor``, and
 takes numbers for bytes in maps. So it judges what must be accepted, and this matcher what must be refused.
 
-Subset: rules ``name = type``; choices; unsigned literals; ``uint``, ``text``, ``bytes``, ``null``;
-``bytes .size N`` and ``bytes .cbor rule``; arrays of ``key: type`` or of one ``low*high type``; maps with text keys.
+Subset: rules ``name = type``; choices; unsigned literals; ``uint``, ``bool``, ``text``, ``bytes``, ``null``;
+``bytes .size N``, ``bytes .size (low..high)`` and ``bytes .cbor rule``; arrays of ``key: type`` or of one
+``low*high type``; maps with text keys.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from btard.protocol.encoding import DecodeError, decode
 
-TOKEN = re.compile(r'"\w+"|\.\w+|[A-Za-z][\w-]*|\d+|[=\[\]{}:,/*]')
+TOKEN = re.compile(r'"\w+"|\.\.|\.\w+|[A-Za-z][\w-]*|\d+|[=\[\]{}():,/*]')
 Node = tuple[Any, ...]
 
 
@@ -61,10 +62,23 @@ class Grammar:
             return self.mapping()
         if token.isdigit():
             return "literal", int(token)
-        if self.peek() in (".size", ".cbor"):
-            control = self.take()
-            return control, self.take()
+        if self.peek() == ".cbor":
+            return self.take(), self.take()
+        if self.peek() == ".size":
+            return self.take(), *self.sizes()
         return "name", token
+
+    def sizes(self) -> tuple[int, int]:
+        """``N`` or ``(low..high)``: the least and the greatest number of bytes."""
+        if self.peek() != "(":
+            size = int(self.take())
+            return size, size
+        self.take()
+        low = int(self.take())
+        self.expect("..")
+        high = int(self.take())
+        self.expect(")")
+        return low, high
 
     def array(self) -> Node:
         """What follows ``[``."""
@@ -113,8 +127,8 @@ class Grammar:
             case "map", members:
                 same = type(item) is dict and item.keys() == members.keys()
                 return same and all(self.matches(members[key], value) for key, value in item.items())
-            case ".size", size:
-                return type(item) is bytes and len(item) == int(size)
+            case ".size", low, high:
+                return type(item) is bytes and low <= len(item) <= high
             case ".cbor", rule:
                 return type(item) is bytes and self.holds(rule, item)
             case "name", name if name in KINDS:
@@ -131,4 +145,4 @@ class Grammar:
             return False
 
 
-KINDS: dict[str, type] = {"uint": int, "bytes": bytes, "text": str, "null": type(None)}
+KINDS: dict[str, type] = {"uint": int, "bool": bool, "bytes": bytes, "text": str, "null": type(None)}

@@ -338,7 +338,6 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
         (Subject.AGGREGATE, Fault.WRONG_HASH),
         (Subject.AGGREGATE, Fault.WRONG_REPORT),
         (Subject.AGGREGATE, Fault.WRONG_AGGREGATE),
-        (Subject.CONTENT, Fault.IMPOSSIBLE_AGGREGATE),
     }
     for subject in Subject:
         for fault in Fault:
@@ -347,7 +346,6 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
             assert not says(subject, fault, stranger, correction)
             assert not says(subject, fault, accused, b"" if correction else truth)
     assert not says(Subject.WORKER, Fault.WRONG_HASH, other)
-    assert not says(Subject.CONTENT, Fault.IMPOSSIBLE_AGGREGATE, other)
     assert says(Subject.AGGREGATE, Fault.WRONG_HASH, other)
     assert not says(Subject.AGGREGATE, Fault.WRONG_AGGREGATE, other)
     assert not says(Subject.WORKER, Fault.WRONG_REPORT, accused, truth[8:])
@@ -366,7 +364,7 @@ def corrupt(monkeypatch: pytest.MonkeyPatch, change: Callable[[Verdict], Verdict
 
 @pytest.mark.requirement("LOG-5")
 @pytest.mark.requirement("LOG-6")
-@pytest.mark.parametrize("changes", [{"step": 7}, {"accused": bytes(32)}, {"subject": Subject.CONTENT}])
+@pytest.mark.parametrize("changes", [{"step": 7}, {"accused": bytes(32)}, {"subject": Subject.AGGREGATE}])
 def test_a_verdict_of_another_trial_is_refused_though_all_peers_signed_it(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:

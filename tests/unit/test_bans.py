@@ -26,9 +26,9 @@ from btard.protocol.messages import (
     Message,
     Notices,
     Phase,
+    Proof,
     Report,
     Reveal,
-    SignedHeader,
     Slot,
     body_hash,
     seal,
@@ -39,6 +39,7 @@ from btard.protocol.step import (
     Charge,
     CommitRules,
     Conduct,
+    Heard,
     Peer,
     Plan,
     Rules,
@@ -90,10 +91,10 @@ def test_a_peer_leaves_once_and_for_the_first_reason() -> None:
 
 @pytest.mark.requirement("BAN-2")
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.WITHHELD])
-def test_only_silence_counts_as_absence(fault: Fault) -> None:
+def test_only_who_was_not_heard_counts_as_absent(fault: Fault) -> None:
     departures = Departures(SLOT)
     departures.remove(IDS[3], fault)
-    expected = Departure.ABSENT if fault is Fault.SILENT else Departure.CONVICTED
+    expected = Departure.ABSENT if fault in (Fault.SILENT, Fault.MISSED) else Departure.CONVICTED
     assert [removal.how for removal in departures.removals] == [expected]
 
 
@@ -110,9 +111,15 @@ def test_an_eliminated_pair_leaves_together_and_later_complaints_about_it_are_mo
 
 
 @pytest.mark.requirement("BAN-3")
-def test_of_many_complaints_about_one_peer_the_lowest_id_is_heard() -> None:
-    case = next(case for case in CASES if case.name == "a withheld aggregate")
-    run = played({3: case.make(1)})
+def test_of_two_complaints_about_one_peer_the_lower_id_is_heard() -> None:
+    """With b = 2, two complainers may both lie, so the accused leaves in a pair."""
+
+    def withhold(tamper: Tamper, parts: list[Envelope | None]) -> None:
+        parts[0] = parts[1] = None
+
+    run = played({3: Tamper({Phase.SCATTER: scatter(withhold)})})
+    said = [run.message(index, 1, 0, Phase.AGGREGATE).notices.complaints for index in range(3)]
+    assert said == [(run.roster[3],), (run.roster[3],), ()]
     assert [removal.peer for removal in run.removals] == [run.roster[0], run.roster[3]]
 
 
@@ -158,11 +165,11 @@ def test_evidence_comes_before_complaints() -> None:
 
 @pytest.mark.requirement("BAN-1")
 def test_trials_come_before_complaints() -> None:
-    nan = next(case for case in CASES if case.name == "an aggregate of NaN").make(1)
-    complaining = Tamper({Phase.REVEAL: complaint(lambda tamper: tamper.swarm.roster[4])})
-    run = played({4: nan, 5: complaining})
+    forger = next(case for case in CASES if case.name == "a shifted aggregate").make(1)
+    complaining = Tamper({Phase.REPORT: complaint(lambda tamper: tamper.swarm.roster[4])})
+    run = played({4: forger, 5: complaining})
     assert complaining.acted
-    assert run.faults == [(4, Fault.IMPOSSIBLE_AGGREGATE)]
+    assert run.faults == [(4, Fault.WRONG_AGGREGATE)]
 
 
 @pytest.mark.requirement("BAN-1")
@@ -231,7 +238,7 @@ def test_the_first_thing_wrong_with_an_entry_counts() -> None:
 
 
 MESSAGES: dict[Phase, Any] = {
-    Phase.COMMIT: lambda notices: Commit((), bytes(32), bytes(32), (), notices),
+    Phase.COMMIT: lambda notices: Commit((), bytes(32), bytes(32), notices=notices),
     Phase.AGGREGATE: lambda notices: Aggregate(None, notices),
     Phase.REVEAL: lambda notices: Reveal(bytes(64), (), notices),
     Phase.REPORT: lambda notices: Report(b"", b"", notices),
@@ -240,42 +247,51 @@ MESSAGES: dict[Phase, Any] = {
 
 @pytest.mark.requirement("BAN-6")
 @pytest.mark.parametrize(
-    ("phase", "sender", "accused", "owed"),
+    ("sender", "accused", "owed"),
     [
-        (Phase.AGGREGATE, 1, 2, True),
-        (Phase.AGGREGATE, 1, 1, False),  # itself
-        (Phase.AGGREGATE, 1, 0, False),  # a validator owes nothing
-        (Phase.AGGREGATE, 0, 2, False),  # and is owed no part
-        (Phase.REVEAL, 1, 2, True),
-        (Phase.REVEAL, 0, 2, True),  # but an aggregate
-        (Phase.REVEAL, 1, 1, False),
-        (Phase.REVEAL, 1, 0, False),
-        (Phase.COMMIT, 1, 2, False),
-        (Phase.REPORT, 1, 2, False),
+        (1, 2, True),
+        (1, 0, True),  # a validator owes its message and its echo as well
+        (0, 2, True),  # and is owed those of the others
+        (1, 1, False),  # itself
+        (1, 5, False),  # was not there
+        (5, 1, False),  # was not there either
     ],
 )
+@pytest.mark.parametrize("phase", MESSAGES)
 def test_a_complaint_needs_a_duty(phase: Phase, sender: int, accused: int, owed: bool) -> None:
+    """Everybody in the last agreed phase owed its message and its echo to everybody else in it."""
     state, opened = attempt(validators=[0])
-    assert grounded(state, opened, IDS[sender], MESSAGES[phase](Notices((IDS[accused],)))) is owed
-    assert grounded(state, opened, IDS[sender], MESSAGES[phase](Notices()))
+    message = MESSAGES[phase](Notices((IDS[accused],)))
+    assert not grounded(state, opened, IDS[sender], message)  # nothing has been owed before the first phase
+    heard = Heard(Slot(0, 0, Phase.COMMIT), IDS[:5], (None,) * 5)
+    assert grounded(replace(state, last=heard), opened, IDS[sender], message) is owed
+    assert grounded(replace(state, last=heard), opened, IDS[sender], MESSAGES[phase](Notices()))
 
 
 @pytest.mark.requirement("BAN-6")
 def test_strangers_owe_nothing_and_one_bad_notice_is_enough() -> None:
     state, opened = attempt()
-    assert not grounded(state, opened, IDS[1], Aggregate(None, Notices((bytes(32),))))
-    assert not grounded(state, opened, IDS[1], Aggregate(None, Notices((IDS[1], IDS[2]))))
-    good, bad = scattered(2, 1, b"wrong"), scattered(3, 1, bytes([3, 1]))
-    assert grounded(state, opened, IDS[1], Aggregate(None, Notices((), (good.signed_header,))))
-    both = Notices((), (good.signed_header, bad.signed_header))
-    assert not grounded(state, opened, IDS[1], Aggregate(None, both))
+    last = Slot(0, 0, Phase.COMMIT)
+    state = replace(state, last=Heard(last, IDS, (None,) * 6))
+
+    def holds(notices: Notices) -> bool:
+        return grounded(state, opened, IDS[1], Aggregate(None, notices))
+
+    assert not holds(Notices((bytes(32),)))
+    assert not holds(Notices((IDS[1], IDS[2])))
+    good, bad = scattered(2, 1, b"wrong").signed_header, scattered(3, 1, bytes([3, 1])).signed_header
+    assert holds(Notices((), ((good,),)))
+    assert not holds(Notices((), ((good,), (bad,))))
+    true, false = (seal(PEERS[2], GENESIS.run, slot, bytes(32), encode([None] * 6)) for slot in (last.echo, last))
+    assert holds(Notices((IDS[2],), ((good,),), (true,)))
+    assert not holds(Notices((), (), (true, false)))
 
 
 @pytest.mark.requirement("BAN-6")
-def test_nothing_is_owed_in_a_closing_step() -> None:
+def test_before_the_first_phase_there_is_no_echo_to_show() -> None:
     state, opened = attempt()
-    opened = replace(opened, aggregate_hashes=())
-    assert not grounded(state, opened, IDS[1], Reveal(bytes(64), (), Notices((IDS[2],))))
+    made = seal(PEERS[2], GENESIS.run, Slot(0, 0, Phase.COMMIT).echo, bytes(32), encode([None] * 6))
+    assert not grounded(state, opened, IDS[1], MESSAGES[Phase.COMMIT](Notices((), (), (made,))))
 
 
 def scattered(author: int, part: int, content: bytes, **slot: Any) -> Envelope:
@@ -337,7 +353,7 @@ def test_a_validator_and_a_closing_step_have_no_parts_to_mismatch() -> None:
     assert not proves_mismatch(state, closing, gathered(2, 2, b"wrong").signed_header, Reveal(bytes(64)))
 
 
-def signed_elsewhere(tamper: Tamper) -> tuple[SignedHeader, ...]:
+def signed_elsewhere(tamper: Tamper) -> Proof:
     """What an honest peer signed in the slot of the part that I just got, but in another run."""
     header = received_headers(tamper)[0]
     author = next(peer for peer in tamper.swarm.peers if peer.peer_id == header.sender)
@@ -349,7 +365,7 @@ def signed_elsewhere(tamper: Tamper) -> tuple[SignedHeader, ...]:
 def test_what_was_signed_in_another_run_convicts_only_who_attaches_it(phase: Phase) -> None:
     run = played({3: Tamper({phase: noting(attaching(signed_elsewhere))})})
     assert run.faults == [(3, Fault.FALSE_NOTICE)]
-    (proof,) = run.message(3, run.removals[0].slot.step, 0, phase).notices.evidence
+    ((proof,),) = run.message(3, run.removals[0].slot.step, 0, phase).notices.evidence
     assert proof.authentic and proof.sender in run.state.roster
 
 

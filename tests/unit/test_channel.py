@@ -9,7 +9,7 @@ import pytest
 from btard.network.simulator import Simulation
 from btard.protocol.channel import AgreedBroadcast, FetchContent, Gather, Scatter
 from btard.protocol.identity import Identity
-from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Phase, Slot, belongs, body_hash, seal
+from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Phase, Slot, belongs, body_hash, seal
 from btard.protocol.model import PeerId
 from swarms import Swarm, Tamper, sign, swarm
 from tampering import CASES, ELSEWHERE
@@ -72,8 +72,9 @@ def test_all_honest_peers_get_the_same_vector(heard: tuple[Swarm, Listening]) ->
     phases = [(place, said) for place, said in simulation.heard.items() if place[0] is AgreedBroadcast]
     assert len(phases) == len(run.log_records)
     for _, said in phases:
-        vectors = {answer for peer, (_, answer) in said.items() if peer not in run.coalition}
+        vectors = {answer.vector for peer, (_, answer) in said.items() if peer not in run.coalition}
         assert len(vectors) == 1
+        assert {answer.notices for _, answer in said.values()} == {NO_NOTICES}
 
 
 @pytest.mark.requirement("CHAN-2")
@@ -84,7 +85,7 @@ def test_what_honest_peers_send_arrives(heard: tuple[Swarm, Listening]) -> None:
         for sender, (request, _) in honest.items():
             for receiver, (asked, answer) in honest.items():
                 if place[0] is AgreedBroadcast:
-                    assert answer[asked.roster.index(sender)] == request.envelope
+                    assert answer.vector[asked.roster.index(sender)] == request.envelope
                 elif place[0] is Gather and request.envelope is not None:
                     assert answer[asked.workers.index(sender)] == request.envelope
                 elif place[0] is Scatter and request.envelopes and receiver in asked.workers:
@@ -97,8 +98,9 @@ def test_every_entry_belongs_to_its_slot_and_sender(heard: tuple[Swarm, Listenin
     run, simulation = heard
     for place, said in simulation.heard.items():
         for receiver, (request, answer) in said.items():
-            senders = request.roster if place[0] is AgreedBroadcast else request.workers
-            for index, (sender, entry) in enumerate(zip(senders, answer, strict=bool(answer))):
+            agreed = place[0] is AgreedBroadcast
+            senders, entries = (request.roster, answer.vector) if agreed else (request.workers, answer)
+            for index, (sender, entry) in enumerate(zip(senders, entries, strict=bool(entries))):
                 if entry is None:
                     continue
                 part = {AgreedBroadcast: 0, Gather: index}.get(place[0])
@@ -115,7 +117,7 @@ def test_silence_is_answered_with_nothing(phase: Phase) -> None:
     run, simulation = listened({2: silent}, steps=4)
     assert silent.acted
     (vector,) = {
-        answer
+        answer.vector
         for place, said in simulation.heard.items()
         if place[0] is AgreedBroadcast and place[1:] == (start, 0, phase)
         for peer, (_, answer) in said.items()

@@ -131,7 +131,26 @@ VIOLATIONS = [
     ({"phi": "much"}, "takes a number"),
     ({"m_max": 1.5}, "whole number"),
     ({"lambda": 10**330}, "out of range"),
+    ({"optimizer": "lamb"}, "needs a table with its name"),
+    ({"optimizer": {"rates": [0.1]}}, "needs a table with its name"),
+    ({"optimizer": {"name": "adam"}}, "one of the optimizers adamw, lamb, restarted-sgd, sgd"),
+    ({"optimizer": {"name": "sgd"}}, "needs the settings learning_rate"),
+    ({"optimizer": {"name": "sgd", "learning_rate": 0.1, "layers": [2]}}, "optimizer 'sgd' has no 'layers'"),
+    ({"optimizer": {"name": "sgd", "learning_rate": -0.1}}, "needs decimals"),
+    ({"optimizer": {"name": "sgd", "learning_rate": True}}, "numbers and lists of numbers"),
+    (
+        {"optimizer": {"name": "restarted-sgd", "rates": [0.1, [0.2]], "lengths": [1, 2]}},
+        "numbers and lists of numbers",
+    ),
+    ({"optimizer": {"name": "restarted-sgd", "rates": [0.1], "lengths": [1, 2]}}, "as many rates as lengths"),
 ]
+
+
+def toml(value: object) -> str:
+    """A value in TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
 
 
 @pytest.mark.requirement("MODEL-4")
@@ -139,7 +158,7 @@ VIOLATIONS = [
 def test_a_violated_inequality_in_a_configuration_file_is_named(
     table: dict[str, object], words: str, tmp_path: Path
 ) -> None:
-    as_toml = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    as_toml = "".join(f"{key} = {toml(value)}\n" for key, value in table.items())
     for name, text in (("config.toml", as_toml), ("config.json", json.dumps(table))):
         (tmp_path / name).write_text(text)
         done = btard(
@@ -155,6 +174,47 @@ def test_a_configuration_file_sets_constants(tmp_path: Path) -> None:
     done = btard("train", "--task", "quadratic", "--config", str(config), "--json")
     summary = json.loads(done.stdout)
     assert (summary["peers"], summary["tolerate"], summary["steps"]) == (5, 1, 3)
+
+
+@pytest.mark.requirement("MODEL-7")
+def test_a_longer_lambda_raises_the_least_radius(tmp_path: Path) -> None:
+    """What MODEL-7 asks of τ_min depends on the λ of the file, not on the task's."""
+    config = tmp_path / "config.toml"
+    config.write_text("lambda = 400.0\n")
+    options = ("--task", "quadratic", "--peers", "8", "--byzantine", "3", "--steps", "2")
+    done = btard("train", *options, "--config", str(config))
+    assert done.returncode == 0, done.stderr
+
+
+RESTARTED = 'lambda = 2.0\n[optimizer]\nname = "restarted-sgd"\nrates = [0.4, 0.2]\nlengths = [2, 4]\n'
+LAMB = '[optimizer]\nname = "lamb"\nlearning_rate = 0.01\nlayers = [5, 7]\n'
+
+
+@pytest.mark.requirement("UPD-9")
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (RESTARTED, {"name": "restarted-sgd", "rates": "0.4,0.2", "lengths": "2,4"}),
+        (LAMB, {"name": "lamb", "layers": "5,7", "learning_rate": "0.01", "beta2": "0.999", "total_steps": "6"}),
+    ],
+    ids=["restarted", "lamb"],
+)
+def test_a_variant_is_chosen_on_the_command_line_and_audited(
+    config: str, expected: dict[str, str], tmp_path: Path
+) -> None:
+    task = "quadratic,dimension=12,tail=1.5"
+    (tmp_path / "variant.toml").write_text(config)
+    chosen = ("--task", task, "--peers", "4", "--steps", "6", "--config", str(tmp_path / "variant.toml"))
+    done = btard("train", *chosen, "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    log = next((tmp_path / "run" / "log").glob("*.cborseq"))
+    described = Genesis.decode(next(decode_sequence(log.read_bytes(), 1 << 20))[1]).configuration
+    assert dict(described.optimizer).items() >= expected.items()
+    assert described.task.endswith("tail=1.5")
+    assert described.gradient_clip == 2.0 or config is LAMB
+    assert btard("audit", str(tmp_path / "run"), "--recompute", "--task", task).returncode == 0
+    other = btard("audit", str(tmp_path / "run"), "--recompute")
+    assert (other.returncode, "this machine's task is" in other.stderr) == (2, True)
 
 
 def test_the_run_directory_has_everything(run_folder: Path) -> None:

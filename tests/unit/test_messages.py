@@ -9,22 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from btard.protocol.encoding import DecodeError, Malformed, NotCanonical, Oversized, encode
+from btard.protocol.encoding import DecodeError, Item, Malformed, NotCanonical, Oversized, encode
 from btard.protocol.identity import GROUP_ORDER, Identity
 from btard.protocol.messages import (
     BODIES,
     ENVELOPE_OVERHEAD,
     MAX_AGREED_BODY,
+    MAX_ECHOES,
+    MAX_LETTERS,
     MAX_NOTICES,
     Accusation,
     Aggregate,
     Closing,
     Commit,
+    Echo,
     Envelope,
     Message,
     MessageError,
     Notices,
     Phase,
+    Proof,
     Report,
     Reveal,
     SignedHeader,
@@ -57,13 +61,38 @@ steps = st.integers(0, 2**64 - 1)
 slots = st.builds(Slot, steps, steps, st.sampled_from(Phase), steps)
 headers = st.builds(SignedHeader, hashes32, slots, hashes32, hashes32, hashes32, st.binary(min_size=64, max_size=64))
 ascending = st.lists(hashes32, unique=True, max_size=4).map(lambda peers: tuple(sorted(peers)))
-notices = st.builds(Notices, ascending, st.lists(headers, max_size=2).map(tuple))
+envelopes = st.builds(
+    Envelope, hashes32, slots, hashes32, hashes32, st.binary(max_size=32), st.binary(min_size=64, max_size=64)
+)
+
+
+def in_order(found: list[SignedHeader]) -> Proof:
+    """Evidence from ``found``."""
+    return tuple(sorted(found, key=lambda header: header.digest))
+
+
+proofs = st.lists(headers, min_size=1, max_size=2, unique_by=lambda header: header.digest).map(in_order)
+notices = st.builds(
+    Notices, ascending, st.lists(proofs, max_size=2).map(tuple), st.lists(envelopes, max_size=2).map(tuple)
+)
+letters = st.lists(envelopes, max_size=2, unique_by=lambda letter: (letter.sender, letter.slot)).map(
+    lambda made: tuple(sorted(made, key=lambda letter: (letter.sender, letter.slot)))
+)
 accusations = st.lists(st.builds(Accusation, hashes32, steps), unique=True, max_size=4).map(
     lambda made: tuple(sorted(made))
 )
 numbers = st.integers(0, 5).flatmap(lambda parts: st.tuples(*[st.binary(min_size=8 * parts, max_size=8 * parts)] * 2))
 messages: st.SearchStrategy[Message] = st.one_of(
-    st.builds(Commit, st.lists(hashes32, max_size=4).map(tuple), hashes32, hashes32, accusations, notices),
+    st.builds(
+        Commit,
+        st.lists(hashes32, max_size=4).map(tuple),
+        hashes32,
+        hashes32,
+        accusations,
+        letters,
+        st.booleans(),
+        notices,
+    ),
     st.builds(Aggregate, st.none() | hashes32, notices),
     st.builds(Reveal, st.binary(min_size=64, max_size=64), accusations, notices),
     st.builds(lambda pair, noted: Report(pair[0], pair[1], noted), numbers, notices),
@@ -156,7 +185,7 @@ def wire(**changes: Any) -> list[Any]:
         (wire(step=None), "unsigned integer"),
         (wire(step=True), "unsigned integer"),
         (wire(attempt=b"1"), "unsigned integer"),
-        (wire(phase=7), "no phase 7"),
+        (wire(phase=9), "no phase 9"),
         (wire(phase=False), "unsigned integer"),
         (wire(part=[0]), "unsigned integer"),
         (wire(sender=b"s" * 33), "32 bytes"),
@@ -192,8 +221,9 @@ def test_hostile_bytes_raise_nothing_but_named_errors(data: bytes) -> None:
     with contextlib.suppress(DecodeError, MessageError):
         Envelope.decode(data, 300)
     for phase in BODIES:
-        with contextlib.suppress(DecodeError, MessageError):
-            decode_body(phase, data)
+        for slot in (SLOT._replace(phase=phase), SLOT._replace(phase=phase).echo):
+            with contextlib.suppress(DecodeError, MessageError):
+                decode_body(slot, data)
 
 
 # -- Who may say what where -------------------------------------------------------------------------
@@ -245,12 +275,21 @@ def test_a_known_body_hash_gives_the_same_signature() -> None:
 
 @pytest.mark.requirement("MSG-5")
 @given(messages)
-def test_every_body_survives_the_wire(message: Message) -> None:
+def test_every_body_survives_the_wire(message: Commit | Aggregate | Reveal | Report | Closing) -> None:
     data = encode(message.to_item())
     assert len(data) <= MAX_AGREED_BODY
-    assert decode_body(message.phase, data) == message
-    envelope = seal(ALICE, RUN, SLOT._replace(phase=message.phase), HEAD, data)
-    assert envelope.message == message
+    slot = SLOT._replace(phase=message.phase)
+    assert decode_body(slot, data) == message
+    assert seal(ALICE, RUN, slot, HEAD, data).message == message
+
+
+@pytest.mark.requirement("MSG-5")
+@given(st.sampled_from(sorted(BODIES)), st.lists(st.none() | hashes32, max_size=5).map(tuple))
+def test_an_echo_survives_the_wire_in_every_agreed_phase(phase: Phase, vector: tuple[bytes | None, ...]) -> None:
+    slot = Slot(7, 1, phase).echo
+    assert slot == Slot(7, 1, phase, 1)
+    assert seal(ALICE, RUN, slot, HEAD, encode(list(vector))).message == Echo(vector)
+    assert Echo(vector).to_item() == list(vector)
 
 
 def header_item(**changes: Any) -> list[Any]:
@@ -259,10 +298,28 @@ def header_item(**changes: Any) -> list[Any]:
 
 
 LOW, HIGH = b"\x01" * 32, b"\x02" * 32
-COMMIT: list[Any] = [[LOW, LOW], HEAD, HEAD, [[LOW, 3], [LOW, 4], [HIGH, 0]], [LOW, HIGH], [header_item()]]
-AGGREGATE: list[Any] = [HEAD, [LOW], [header_item()]]
-REVEAL: list[Any] = [bytes(64), [[LOW, 3]], [LOW], []]
-REPORT: list[Any] = [bytes(16), bytes(16), [], []]
+
+
+def two_headers() -> list[Item]:
+    """Two versions for one slot, in order of digest."""
+    made = (SignedHeader.from_item(header_item(head=head)) for head in (LOW, HIGH))
+    return [header.to_item() for header in in_order(list(made))]
+
+
+COMMIT: list[Any] = [
+    [LOW, LOW],
+    HEAD,
+    HEAD,
+    [[LOW, 3], [LOW, 4], [HIGH, 0]],
+    [wire(phase=7, sender=LOW), wire(phase=7, sender=HIGH, step=1), wire(phase=8, sender=HIGH, step=1)],
+    True,
+    [LOW, HIGH],
+    [[header_item()], two_headers()],
+    [wire(part=1), wire()],
+]
+AGGREGATE: list[Any] = [HEAD, [LOW], [[header_item()]], []]
+REVEAL: list[Any] = [bytes(64), [[LOW, 3]], [LOW], [], [wire(part=1)]]
+REPORT: list[Any] = [bytes(16), bytes(16), [], [], []]
 
 
 def changed(body: list[Any], index: int, value: Any) -> list[Any]:
@@ -271,9 +328,9 @@ def changed(body: list[Any], index: int, value: Any) -> list[Any]:
 
 
 MALFORMED: list[tuple[Phase, Any, str]] = [
-    (Phase.COMMIT, COMMIT[:5], "a Commit is an array of 6 items"),
-    (Phase.COMMIT, [*COMMIT, 0], "a Commit is an array of 6 items"),
-    (Phase.COMMIT, {}, "a Commit is an array of 6 items"),
+    (Phase.COMMIT, COMMIT[:8], "a Commit is an array of 9 items"),
+    (Phase.COMMIT, [*COMMIT, 0], "a Commit is an array of 9 items"),
+    (Phase.COMMIT, {}, "a Commit is an array of 9 items"),
     (Phase.COMMIT, changed(COMMIT, 0, None), "array of at most"),
     (Phase.COMMIT, changed(COMMIT, 0, [bytes(31)]), "32 bytes"),
     (Phase.COMMIT, changed(COMMIT, 0, [bytes(32)] * (MAX_NOTICES + 1)), "array of at most"),
@@ -283,21 +340,38 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.COMMIT, changed(COMMIT, 3, [[LOW, True]]), "unsigned integer"),
     (Phase.COMMIT, changed(COMMIT, 3, [[LOW, 3], [LOW, 3]]), "accusations are listed in strictly ascending order"),
     (Phase.COMMIT, changed(COMMIT, 3, [[HIGH, 3], [LOW, 3]]), "accusations are listed in strictly ascending order"),
-    (Phase.COMMIT, changed(COMMIT, 4, [LOW, LOW]), "peers are listed in strictly ascending order"),
-    (Phase.COMMIT, changed(COMMIT, 4, [HIGH, LOW]), "peers are listed in strictly ascending order"),
-    (Phase.COMMIT, changed(COMMIT, 5, [header_item(phase=9)]), "no phase 9"),
-    (Phase.COMMIT, changed(COMMIT, 5, [wire()]), "32 bytes"),
-    (Phase.AGGREGATE, AGGREGATE[:2], "an Aggregate is an array of 3 items"),
+    (Phase.COMMIT, changed(COMMIT, 4, None), "array of at most 64"),
+    (Phase.COMMIT, changed(COMMIT, 4, [LOW]), "an envelope is an array of 10 items"),
+    (Phase.COMMIT, changed(COMMIT, 4, [wire(step=k) for k in range(MAX_LETTERS + 1)]), "array of at most 64"),
+    (Phase.COMMIT, changed(COMMIT, 4, COMMIT[4][::-1]), "letters are listed in strictly ascending order"),
+    (Phase.COMMIT, changed(COMMIT, 4, [wire(), wire()]), "letters are listed in strictly ascending order"),
+    (Phase.COMMIT, changed(COMMIT, 4, [wire(body=bytes(33))]), "a letter has at most 32 bytes"),
+    (Phase.COMMIT, changed(COMMIT, 5, None), "true or false"),
+    (Phase.COMMIT, changed(COMMIT, 5, 1), "true or false"),
+    (Phase.COMMIT, changed(COMMIT, 6, [LOW, LOW]), "peers are listed in strictly ascending order"),
+    (Phase.COMMIT, changed(COMMIT, 6, [HIGH, LOW]), "peers are listed in strictly ascending order"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(phase=9)]]), "no phase 9"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[wire()]]), "32 bytes"),
+    (Phase.COMMIT, changed(COMMIT, 7, [header_item()]), "array of at most 2"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[]]), "one signed header, or two in ascending order of digest"),
+    (Phase.COMMIT, changed(COMMIT, 7, [two_headers()[::-1]]), "one signed header, or two in ascending order"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(), header_item()]]), "one signed header, or two in ascending"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[*two_headers(), header_item()]]), "array of at most 2"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[header_item()]] * (MAX_NOTICES + 1)), "array of at most"),
+    (Phase.COMMIT, changed(COMMIT, 8, None), "array of at most 8"),
+    (Phase.COMMIT, changed(COMMIT, 8, [header_item()[:9]]), "an envelope is an array of 10 items"),
+    (Phase.COMMIT, changed(COMMIT, 8, [wire()] * (MAX_ECHOES + 1)), "array of at most 8"),
+    (Phase.AGGREGATE, AGGREGATE[:3], "an Aggregate is an array of 4 items"),
     (Phase.AGGREGATE, changed(AGGREGATE, 0, False), "32 bytes"),
     (Phase.AGGREGATE, changed(AGGREGATE, 0, b""), "32 bytes"),
     (Phase.AGGREGATE, changed(AGGREGATE, 1, [LOW, LOW]), "strictly ascending"),
-    (Phase.AGGREGATE, changed(AGGREGATE, 2, [[]]), "a signed header is an array of 10 items"),
-    (Phase.REVEAL, REVEAL[:3], "a Reveal is an array of 4 items"),
+    (Phase.AGGREGATE, changed(AGGREGATE, 2, [[[]]]), "a signed header is an array of 10 items"),
+    (Phase.REVEAL, REVEAL[:4], "a Reveal is an array of 5 items"),
     (Phase.REVEAL, changed(REVEAL, 0, bytes(32)), "64 bytes"),
     (Phase.REVEAL, changed(REVEAL, 1, [[LOW, 1], [LOW, 0]]), "strictly ascending"),
-    (Phase.REPORT, REPORT[:3], "a Report is an array of 4 items"),
+    (Phase.REPORT, REPORT[:4], "a Report is an array of 5 items"),
     (Phase.REPORT, changed(REPORT, 0, bytes(8)), "as many norms as inner products"),
-    (Phase.REPORT, [bytes(12), bytes(12), [], []], "as many norms as inner products"),
+    (Phase.REPORT, [bytes(12), bytes(12), [], [], []], "as many norms as inner products"),
     (Phase.REPORT, changed(REPORT, 1, None), "byte string"),
     (Phase.CLOSING, [0], "a Closing is an array of 0 items"),
     (Phase.CLOSING, None, "a Closing is an array of 0 items"),
@@ -309,7 +383,7 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
 def test_a_malformed_body_is_refused_by_name(phase: Phase, item: Any, says: str) -> None:
     data = encode(item)
     with pytest.raises(MessageError, match=says):
-        decode_body(phase, data)
+        decode_body(SLOT._replace(phase=phase), data)
     assert seal(ALICE, RUN, SLOT._replace(phase=phase), HEAD, data).message is None
 
 
@@ -319,26 +393,75 @@ def test_a_malformed_body_is_refused_by_name(phase: Phase, item: Any, says: str)
     [(Phase.COMMIT, COMMIT), (Phase.AGGREGATE, AGGREGATE), (Phase.REVEAL, REVEAL), (Phase.REPORT, REPORT)],
 )
 def test_the_bodies_that_the_malformed_ones_are_made_from_are_well_formed(phase: Phase, body: list[Any]) -> None:
-    message = decode_body(phase, encode(body))
+    message = decode_body(SLOT._replace(phase=phase), encode(body))
     assert message.to_item() == body
+
+
+@pytest.mark.requirement("MSG-5")
+@pytest.mark.parametrize(
+    ("vector", "says"),
+    [({}, "array of at most"), ([LOW[:31]], "32 bytes"), ([0], "32 bytes"), ([None] * (MAX_NOTICES + 1), "array of")],
+)
+def test_a_malformed_echo_is_refused_by_name(vector: Any, says: str) -> None:
+    with pytest.raises(MessageError, match=says):
+        decode_body(SLOT.echo, encode(vector))
+    assert seal(ALICE, RUN, SLOT.echo, HEAD, encode(vector)).message is None
+
+
+@pytest.mark.requirement("MSG-5")
+@pytest.mark.parametrize(
+    "slot", [*(SLOT._replace(phase=phase) for phase in Phase if phase not in BODIES), SLOT._replace(part=2)]
+)
+def test_a_slot_without_a_body_has_no_message(slot: Slot) -> None:
+    for body in (encode([]), encode(COMMIT)):
+        with pytest.raises(MessageError, match="the body of a part is no message"):
+            decode_body(slot, body)
 
 
 @pytest.mark.requirement("MSG-5")
 def test_an_oversized_body_is_refused_before_it_is_read() -> None:
     with pytest.raises(Oversized):
-        decode_body(Phase.CLOSING, bytes(MAX_AGREED_BODY + 1))
+        decode_body(SLOT._replace(phase=Phase.CLOSING), bytes(MAX_AGREED_BODY + 1))
 
 
 @pytest.mark.requirement("MSG-5")
 def test_the_largest_honest_message_fits() -> None:
     peers = tuple(index.to_bytes(32, "big") for index in range(MAX_PEERS))
     slot = Slot(2**32, MAX_PEERS, Phase.GATHER, MAX_PEERS)
-    proof = SignedHeader(RUN, slot, HEAD, HEAD, HEAD, bytes(64))
-    full = Notices(peers, (proof,) * MAX_PEERS)
+    proof = in_order([SignedHeader(RUN, slot, HEAD, HEAD, body, bytes(64)) for body in (LOW, HIGH)])
+    echo = seal(ALICE, RUN, Slot(2**32, MAX_PEERS, Phase.REPORT, 1), HEAD, encode(list(peers)))
+    full = Notices(peers, (proof,) * MAX_PEERS, (echo,) * MAX_ECHOES)
     accused = tuple(Accusation(peer, 2**32) for peer in peers)
-    data = encode(Commit(peers, HEAD, HEAD, accused, full).to_item())
+    petition = Slot(2**32, 0, Phase.PETITION)
+    letters = tuple(Envelope(RUN, petition, peer, HEAD, HEAD, bytes(64)) for peer in peers[:MAX_LETTERS])
+    largest = Commit(peers, HEAD, HEAD, accused, letters, True, full)
+    data = encode(largest.to_item())
     assert len(data) <= MAX_AGREED_BODY
-    assert decode_body(Phase.COMMIT, data) == Commit(peers, HEAD, HEAD, accused, full)
+    assert decode_body(SLOT, data) == largest
+
+
+# -- Notices ------------------------------------------------------------------------------------------
+
+FIRST, SECOND = ((SignedHeader(RUN, SLOT, LOW, HEAD, body, bytes(64)),) for body in (LOW, HIGH))
+
+
+def test_merged_notices_hold_each_thing_once_and_keep_the_order_of_evidence() -> None:
+    echoes = [seal(ALICE, RUN, SLOT._replace(step=step).echo, HEAD, b"") for step in range(2)]
+    left = Notices((HIGH,), (SECOND,), (echoes[0],))
+    right = Notices((LOW, HIGH), (SECOND, FIRST), (echoes[1], echoes[0]))
+    assert left.merged(right) == Notices((LOW, HIGH), (SECOND, FIRST), (echoes[0], echoes[1]))
+    assert left.merged(Notices()) == Notices().merged(left) == left
+
+
+def test_merged_notices_fit_into_one_message() -> None:
+    proofs = [(SignedHeader(RUN, SLOT._replace(step=step), LOW, HEAD, HEAD, bytes(64)),) for step in range(2000)]
+    echoes = [seal(ALICE, RUN, SLOT._replace(step=step).echo, HEAD, b"") for step in range(MAX_ECHOES + 1)]
+    merged = Notices((), tuple(proofs[:1000])).merged(Notices((), tuple(proofs[1000:]), tuple(echoes)))
+    assert merged.evidence == tuple(proofs[:MAX_NOTICES])
+    assert merged.echoes == tuple(echoes[:MAX_ECHOES])
+    assert decode_body(SLOT._replace(phase=Phase.AGGREGATE), encode(Aggregate(None, merged).to_item())) == Aggregate(
+        None, merged
+    )
 
 
 def test_a_report_holds_inner_products_then_norms() -> None:
@@ -358,4 +481,6 @@ def test_the_agreed_phases_are_those_with_a_body() -> None:
         "REVEAL",
         "REPORT",
         "CLOSING",
+        "PETITION",
+        "PROBATION",
     ]

@@ -14,9 +14,9 @@ from btard.protocol import mprng, verification
 from btard.protocol.arithmetic import Float32, admissible_gradient, float32_bytes, lower_median
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import next_radii, partition, residual
-from btard.protocol.channel import AgreedBroadcast, ComputeGradient, Exchange, Request
+from btard.protocol.channel import AgreedBroadcast, ComputeGradient, Delivery, Exchange, Gather, Request, Scatter
 from btard.protocol.encoding import encode
-from btard.protocol.log import Record
+from btard.protocol.log import Record, Subject
 from btard.protocol.messages import (
     Accusation,
     Closing,
@@ -31,6 +31,7 @@ from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded, valid
 from btard.protocol.mprng import combine, draw_targets, draw_validators, gradient_seed, initial_randomness
 from btard.protocol.step import (
     CommitRules,
+    Conduct,
     Peer,
     Plan,
     State,
@@ -241,7 +242,7 @@ def test_a_receiver_uses_complains_or_attaches() -> None:
     used, notices = matching(Peer(PEERS[0]), attempt, received, announced)
     assert set(used) == {IDS[1], IDS[3], IDS[5]}
     assert notices.complaints == (IDS[2],)
-    assert [proof.sender for proof in notices.evidence] == [IDS[4]]
+    assert notices.evidence == ((received[4].signed_header,),)
     used, notices = matching(Peer(PEERS[1]), attempt, received, announced)
     assert notices.complaints == (IDS[0], IDS[2])  # another receiver is owed by the first as well
 
@@ -260,9 +261,7 @@ def test_workers_announce_their_aggregate_and_validators_nothing(quiet: Swarm) -
 
 
 @pytest.mark.requirement("STEP-7")
-@pytest.mark.parametrize(
-    "name", ["no aggregate and no reason", "an aggregate from a validator", "a complaint while announcing an aggregate"]
-)
+@pytest.mark.parametrize("name", ["no aggregate and no reason", "an aggregate from a validator"])
 def test_an_aggregate_against_duty_is_malformed(name: str) -> None:
     for seed in range(20):
         tamper = BY_NAME[name].make(1)
@@ -392,6 +391,57 @@ class Watching(Tamper):
         if isinstance(request, ComputeGradient):
             self.asked.append(request)
         return request
+
+
+class Timed(Tamper):
+    """An honest peer that keeps the place, the bound and the work of every agreed broadcast and exchange."""
+
+    def __init__(self) -> None:
+        super().__init__({Phase.COMMIT: lambda tamper, request: None})
+        self.asked: dict[Slot, tuple[int, int | None]] = {}
+
+    def consider(self, request: Request) -> Request:
+        """Leave it as it is."""
+        if isinstance(request, AgreedBroadcast):
+            self.asked[request.slot] = (request.work, request.tolerated)
+        elif isinstance(request, (Scatter, Gather)):
+            self.asked[request.slot._replace(part=0)] = (request.work, None)
+        return request
+
+
+@pytest.mark.requirement("BCAST-3")
+def test_a_request_tells_how_many_gradients_an_honest_peer_may_need_before_it() -> None:
+    """One for the phase, one more at the start of a step, and those of the trials that the last phase called."""
+    timed = Timed()
+    accuser, forger = BY_NAME["a false accusation"].make(1), BY_NAME["a shifted aggregate"].make(3)
+    run = played({0: timed, 4: accuser, 5: forger}, validators=1)
+    assert run.faults == [(4, Fault.FALSE_ACCUSATION), (5, Fault.WRONG_AGGREGATE)]
+    recomputed: dict[Slot, int] = {}
+    for record, following in pairwise(run.log_records):
+        kinds = [verdict.trial.subject for verdict in record.verdicts]
+        workers = len([peer for peer in messages(record).values() if getattr(peer, "norms", b"")])
+        recomputed[following.slot] = sum(1 if kind is Subject.WORKER else workers for kind in kinds)
+    assert sorted(recomputed.values())[-2:] in ([1, 4], [1, 5])  # a worker's trial, and that of an aggregator
+    for slot, (work, tolerated) in timed.asked.items():
+        if slot.phase.agreed:
+            opening = slot.phase is Phase.COMMIT and slot.attempt == 0
+            assert work == 1 + opening + recomputed.get(slot, 0), slot
+            gone = sum(1 for removal in run.removals if removal.slot[:2] < slot[:2])
+            assert tolerated == run.config.tolerated - gone
+        else:
+            assert work == 1
+
+
+class Silenced(Conduct):
+    """Reveals zeros in step 1, whatever it committed to."""
+
+    def say(self, state: State, slot: Slot, honest: Any) -> Any:
+        """Another opening."""
+        return replace(honest, opening=bytes(64)) if (slot.step, slot.phase) == (1, Phase.REVEAL) else honest
+
+
+def test_a_conduct_may_say_anything_in_an_agreed_phase() -> None:
+    assert played({2: lambda seating: Silenced()}).faults == [(2, Fault.WRONG_OPENING)]
 
 
 @pytest.mark.requirement("STEP-9")
@@ -557,7 +607,7 @@ def closing(state: State, entries: list[Envelope | None]) -> State:
     request = next(exchange)
     assert isinstance(request, AgreedBroadcast)
     assert request.slot == Slot(state.step, 0, Phase.CLOSING)
-    exchange.send(tuple(entries))
+    exchange.send(Delivery(tuple(entries)))
     try:
         exchange.send(None)
     except StopIteration as stop:

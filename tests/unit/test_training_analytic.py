@@ -9,7 +9,7 @@ import pytest
 from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import sample_indices
 from btard.protocol.update import apply
-from btard.training.analytic import Logistic, Quadratic, exponential, logistic, quadratic
+from btard.training.analytic import Logistic, Quadratic, exponential, logistic, magnitude, quadratic, root_power
 from btard.training.draws import permutation, uniform
 from btard.training.task import NoLabels, OptionRefused, Task, is_task
 
@@ -34,6 +34,7 @@ def test_gradients_and_draws_have_fixed_bits() -> None:
         "uniform": digest(uniform(1000, b"a", b"b")),
         "permutation": digest(permutation(1000, b"a")),
         "quadratic": digest(Quadratic(300).gradient(parameters(300), seeds(1)[0])),
+        "heavy-tailed": digest(Quadratic(300, tail=1.5).gradient(parameters(300), seeds(1)[0])),
         "logistic": digest(Logistic().gradient(parameters(100), seeds(1)[0])),
         "poisoned": digest(Logistic().poisoned_gradient(parameters(100), seeds(1)[0])),
     }
@@ -41,6 +42,7 @@ def test_gradients_and_draws_have_fixed_bits() -> None:
         "uniform": "01a8f7945de204ac",
         "permutation": "de8c2c2a8391845c",
         "quadratic": "813b6ca3db04b4e5",
+        "heavy-tailed": "202326ce4f765c52",
         "logistic": "cc08002f798606ec",
         "poisoned": "392b6dc8403c2a5f",
     }
@@ -56,7 +58,7 @@ def test_draws_are_uniform_and_permutations_are_permutations() -> None:
     assert not np.array_equal(order, permutation(500, b"other"))
 
 
-@pytest.mark.parametrize("task", [quadratic(), logistic()], ids=["quadratic", "logistic"])
+@pytest.mark.parametrize("task", [quadratic(), logistic(), quadratic(tail=1.5)], ids=["quadratic", "logistic", "tail"])
 def test_the_tasks_satisfy_the_protocol_and_repeat(task: Task) -> None:
     assert is_task(task)
     start = task.initial_parameters()
@@ -79,6 +81,32 @@ def test_the_quadratics_gradient_is_unbiased_with_the_stated_noise() -> None:
     assert np.linalg.norm(errors.mean(0)) < 3 * 3.0 / np.sqrt(2000)
     assert task.curvature.min() == 0.5
     assert task.curvature.max() == 2.0
+
+
+@pytest.mark.parametrize("tail", [1.2, 1.5, 2.0])
+def test_heavy_tails_have_the_stated_law(tail: float) -> None:
+    """P(M > t) = t^−tail, to four standard errors of 50,000 draws."""
+    drawn = np.array([magnitude(index.to_bytes(8, "big"), tail) for index in range(50_000)])
+    assert drawn.min() >= 1.0
+    for threshold in (1.5, 4.0, 20.0):
+        expected = threshold**-tail
+        error = np.sqrt(expected * (1 - expected) / len(drawn))
+        assert (drawn > threshold).mean() == pytest.approx(expected, abs=4 * error)
+
+
+def test_a_heavy_tailed_gradient_is_the_light_one_with_longer_noise() -> None:
+    light, heavy = Quadratic(50, noise=2.0), Quadratic(50, noise=2.0, tail=1.5)
+    point = parameters(50)
+    exact = light.curvature * (point - light.optimum)
+    for seed in seeds(20):
+        longer = exact + (light.gradient(point, seed) - exact) * magnitude(seed, 1.5)
+        np.testing.assert_allclose(heavy.gradient(point, seed), longer, rtol=1e-4, atol=1e-4)
+
+
+def test_a_power_from_square_roots_is_accurate() -> None:
+    for base in (2.0**-53, 0.1, 0.999, 1.0):
+        for exponent in (0.0, 0.5, 0.625, 1 / 1.5, 1 / 1.1, 1.0):
+            assert root_power(base, exponent) == pytest.approx(base**exponent, rel=1e-10)
 
 
 def test_the_quadratics_loss_is_the_integral_of_its_gradient() -> None:
@@ -143,8 +171,9 @@ def test_the_defaults_train(task: Task, target: float) -> None:
 
 def test_arguments_enter_the_description() -> None:
     tasks = [Quadratic(), Quadratic(999), Quadratic(mu=0.2), Quadratic(noise=0), Quadratic(smoothness=2.0)]
+    tasks += [Quadratic(tail=1.5), Quadratic(tail=2.0)]
     others = [Logistic(), Logistic(98), Logistic(batch_size=31), Logistic(l2=0.02)]
-    assert len({task.description for task in [*tasks, *others]}) == 9
+    assert len({task.description for task in [*tasks, *others]}) == 11
 
 
 @pytest.mark.parametrize(
@@ -153,6 +182,12 @@ def test_arguments_enter_the_description() -> None:
 def test_impossible_quadratics_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(OptionRefused, match="needs dimension"):
         Quadratic(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tail", [1.0, 0.5, -1.5, 2.1, np.nan])
+def test_tails_without_a_mean_or_with_a_variance_are_refused(tail: float) -> None:
+    with pytest.raises(OptionRefused, match="needs 1 < tail <= 2"):
+        Quadratic(tail=tail)
 
 
 @pytest.mark.parametrize("options", [{"features": 0}, {"batch_size": 0}, {"l2": 0.0}, {"l2": np.nan}])

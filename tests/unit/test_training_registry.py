@@ -31,6 +31,32 @@ def test_an_installed_task_is_found_with_its_options() -> None:
     assert (task.dimension, task.noise) == (12, 0.5)
 
 
+def test_options_may_follow_the_name() -> None:
+    task = find_task("quadratic,dimension=12,tail=1.5", noise=0.5)
+    assert isinstance(task, Quadratic)
+    assert (task.dimension, task.tail, task.noise) == (12, 1.5, 0.5)
+    assert find_task("quadratic,noise=3").description == Quadratic(noise=3.0).description
+    assert find_task("btard.training.analytic:quadratic,dimension=7").dimension == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("quadratic,depth=3", "does not take 'depth=3': its options, each once, are dimension, mu, noise"),
+        ("quadratic,noise", "does not take 'noise'"),
+        ("quadratic,", "does not take ''"),
+        ("quadratic,noise=1,noise=2", "does not take 'noise=2': its options, each once"),
+        ("quadratic,device=cpu", "does not take 'device=cpu'"),
+        ("quadratic,noise=loud", "takes a number for 'noise', not 'loud'"),
+        ("quadratic,dimension=1.5", "takes a number for 'dimension', not '1.5'"),
+        ("quadratic,noise=nan", "needs dimension >= 1"),
+    ],
+)
+def test_wrong_options_after_the_name_are_refused(name: str, sentence: str) -> None:
+    with pytest.raises(OptionRefused, match=sentence):
+        find_task(name)
+
+
 def test_a_task_is_found_as_module_and_name() -> None:
     assert find_task("btard.training.analytic:quadratic", device="cpu", path=None).dimension == 1000
 

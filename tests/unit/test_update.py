@@ -15,8 +15,10 @@ from btard.protocol.update import (
     Lamb,
     Optimizer,
     OptimizerState,
+    RestartedSgd,
     Schedule,
     Sgd,
+    Stages,
     Updated,
     UpdateError,
     apply,
@@ -36,6 +38,9 @@ OPTIMIZERS: list[Optimizer] = [
     AdamW(SCHEDULE),
     AdamW(SCHEDULE, beta1=0.8, beta2=0.95, epsilon=1e-6, weight_decay=0.1),
 ]
+
+RESTARTED = RestartedSgd(Stages((0.5, 0.01), (3, 4)))
+OTHERS: list[Optimizer] = [Lamb(SCHEDULE, layers=(3, 40)), Lamb(SCHEDULE), RESTARTED]
 
 
 def vectors(seed: int) -> tuple[Float32, list[Float32]]:
@@ -111,6 +116,26 @@ def test_lamb_agrees_with_its_formula_in_float64() -> None:
 
 
 @pytest.mark.requirement("UPD-6")
+@pytest.mark.parametrize(("weight_decay", "epsilon"), [(0.1, 1e-8), (0.0, 1e-6)])
+def test_lamb_agrees_with_a_maintained_library(weight_decay: float, epsilon: float) -> None:
+    """optax.lamb, where it is installed; the chapter names the version that was compared."""
+    optax = pytest.importorskip("optax")
+    optimizer = Lamb(SCHEDULE, weight_decay=weight_decay, epsilon=epsilon, layers=(1, 200, 300))
+    start, aggregates = vectors(6)
+    start[0] = 0.0
+    edges = np.cumsum(optimizer.layers)[:-1]
+    theirs, rates = np.split(start, edges), np.array([SCHEDULE.rate(count) for count in range(STEPS)])
+    twin = optax.lamb(lambda count: rates[int(count)], eps=epsilon, weight_decay=weight_decay)
+    state = twin.init(theirs)
+    for aggregate in aggregates:
+        changes, state = twin.update(np.split(aggregate, edges), state, theirs)
+        theirs = optax.apply_updates(theirs, changes)
+    ours, _ = run(optimizer, start, aggregates)
+    whole = np.concatenate([np.asarray(layer) for layer in theirs])
+    assert np.linalg.norm(ours - whole) <= 1e-6 * np.linalg.norm(whole)
+
+
+@pytest.mark.requirement("UPD-6")
 def test_lamb_with_a_zero_layer_takes_a_plain_step_and_refuses_layers_that_do_not_add_up() -> None:
     optimizer = Lamb(Schedule(0.5, 10), layers=(2, 2))
     start = np.array([0, 0, 3, 4], np.float32)
@@ -126,7 +151,8 @@ def test_lamb_with_a_zero_layer_takes_a_plain_step_and_refuses_layers_that_do_no
 @pytest.mark.requirement("UPD-1")
 @pytest.mark.requirement("UPD-4")
 @pytest.mark.requirement("UPD-5")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.requirement("UPD-10")
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, RESTARTED], ids=repr)
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_blocks_give_the_same_bits_as_the_whole_vector(optimizer: Optimizer, block: int) -> None:
     start, aggregates = vectors(3)
@@ -161,6 +187,85 @@ def test_underflow_is_gradual() -> None:
     assert (after != 0).all()
 
 
+@pytest.mark.requirement("UPD-10")
+def test_a_stage_ends_at_the_mean_of_its_iterates_and_the_next_starts_there() -> None:
+    """Against gradient descent by UPD-4, stage by stage; in float64 but for the rounding of sum and quotient."""
+    stages = Stages((0.5, 0.25, 0.125), (1, 7, 12))
+    start, aggregates = vectors(7)
+    point, state = start, RestartedSgd(stages).initial_state(DIMENSION)
+    for count, aggregate in enumerate(aggregates):
+        stage, before = stages.place(count)
+        if before == 0:
+            plain, walked = Sgd(Schedule(stages.rates[stage], 100, decay_power=0)), []
+            walker, memory = point, plain.initial_state(DIMENSION)
+        walker, memory = apply(plain, walker, aggregate, memory)
+        walked.append(walker)
+        point, state = apply(RestartedSgd(stages), point, aggregate, state)
+        if len(walked) < stages.lengths[stage]:
+            assert point.tobytes() == walker.tobytes()
+            assert np.allclose(state.momentum, np.sum(walked, axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
+        else:
+            assert np.allclose(point, np.mean(walked, axis=0, dtype=np.float64), rtol=1e-5, atol=1e-5)
+            assert not state.momentum.any()
+    assert state.count == STEPS
+
+
+@pytest.mark.requirement("UPD-11")
+def test_stages_follow_each_other_and_the_last_one_repeats() -> None:
+    stages = Stages((0.5, 0.25, 0.125), (2, 3, 4))
+    places = [stages.place(count) for count in range(14)]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), *[(2, k % 4) for k in range(9)]]
+    assert [stages.rate(count) for count in (1, 2, 5, 1000)] == [0.5, 0.25, 0.125, 0.125]
+
+
+@pytest.mark.requirement("UPD-11")
+@pytest.mark.parametrize(
+    ("steps", "rates", "lengths"),
+    [(140, (0.5, 0.25, 0.125), (20, 40, 80)), (8, (0.5, 0.25, 0.125), (1, 2, 5)), (2, (0.125,), (2,))],
+)
+def test_stretched_stages_fill_the_run(steps: int, rates: tuple[float, ...], lengths: tuple[int, ...]) -> None:
+    assert RestartedSgd(Stages((0.5, 0.25, 0.125), (10, 20, 40))).over(steps).schedule == Stages(rates, lengths)
+
+
+@pytest.mark.requirement("UPD-9")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rates", "0.5"),
+        ("rates", ""),
+        ("rates", "0.5,0"),
+        ("rates", "0.5,-1"),
+        ("rates", "0.5, 0.1"),
+        ("rates", "0.5,inf"),
+        ("rates", "0.5,1e400"),
+        ("lengths", "3,0"),
+        ("lengths", "3,04"),
+        ("lengths", "3,4,5"),
+        ("lengths", "3,,4"),
+        ("total_steps", "7"),
+    ],
+)
+def test_malformed_stages_are_refused(key: str, value: str) -> None:
+    settings = dict(describe(RestartedSgd(Stages((0.5, 0.1), (3, 4))))) | {key: value}
+    with pytest.raises(UpdateError):
+        from_description(settings.items())
+
+
+@pytest.mark.requirement("UPD-9")
+def test_real_settings_are_written_as_decimals_even_if_they_are_whole() -> None:
+    """One optimizer has one description, whoever configured it."""
+    assert dict(describe(RestartedSgd(Stages((1, 0.5), (2, 3)))))["rates"] == "1.0,0.5"
+    assert dict(describe(Sgd(Schedule(1, 10))))["learning_rate"] == "1.0"
+
+
+@pytest.mark.requirement("UPD-9")
+def test_there_are_at_most_64_stages() -> None:
+    assert len(Stages((0.1,) * 64, (1,) * 64).rates) == 64
+    for count in (0, 65):
+        with pytest.raises(UpdateError, match="1 to 64 stages"):
+            Stages((0.1,) * count, (1,) * count)
+
+
 @pytest.mark.requirement("UPD-3")
 def test_the_schedule_climbs_then_falls() -> None:
     schedule = Schedule(0.8, 10, warmup_steps=4, decay_power=2, final_rate=0.2)
@@ -189,10 +294,10 @@ def test_power_is_repeated_multiplication_and_close_to_the_exact_value() -> None
 
 
 @pytest.mark.requirement("UPD-7")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, RESTARTED], ids=repr)
 def test_arguments_stay_unchanged_and_results_are_new(optimizer: Optimizer) -> None:
     start, aggregates = vectors(4)
-    state = run(optimizer, start, aggregates[:1])[1]
+    state = run(optimizer, start, aggregates[:2])[1]
     arguments = (start, aggregates[0], state.momentum, state.second_moment)
     before = [vector.tobytes() for vector in arguments]
     updated, after = apply(optimizer, start, aggregates[0], state)
@@ -266,7 +371,7 @@ def test_every_nan_hashes_alike() -> None:
 
 
 @pytest.mark.requirement("UPD-9")
-@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, Lamb(SCHEDULE, layers=(3, 40)), Lamb(SCHEDULE)], ids=repr)
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, *OTHERS], ids=repr)
 def test_a_description_reads_back_equal(optimizer: Optimizer) -> None:
     description = describe(optimizer)
     assert list(description) == sorted(description)
@@ -358,10 +463,22 @@ def scalar_sgd(optimizer: Sgd, x: float, m: float, g: float, count: int) -> tupl
     return s(x - s(s(optimizer.schedule.rate(count)) * direction)), m
 
 
+def scalar_restarted(optimizer: RestartedSgd, x: float, m: float, g: float, count: int) -> tuple[float, float]:
+    """UPD-10 on one coordinate."""
+    s, stages = single, optimizer.schedule
+    lengths = [*stages.lengths, *[stages.lengths[-1]] * count]
+    stage = next(i for i in range(len(lengths)) if count < sum(lengths[: i + 1]))
+    y = s(x - s(s(stages.rates[min(stage, len(stages.rates) - 1)]) * g))
+    total = s(m + y)
+    return (s(total / lengths[stage]), 0.0) if count + 1 == sum(lengths[: stage + 1]) else (y, total)
+
+
 @pytest.mark.requirement("UPD-1")
 @pytest.mark.requirement("UPD-4")
 @pytest.mark.requirement("UPD-5")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.requirement("UPD-10")
+@pytest.mark.requirement("UPD-11")
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, RESTARTED], ids=repr)
 def test_a_scalar_implementation_gives_the_same_bits(optimizer: Optimizer) -> None:
     start, aggregates = vectors(5)
     ours, state = run(optimizer, start, aggregates)
@@ -370,6 +487,8 @@ def test_a_scalar_implementation_gives_the_same_bits(optimizer: Optimizer) -> No
         for count, aggregate in enumerate(aggregates):
             if isinstance(optimizer, Sgd):
                 x, m = scalar_sgd(optimizer, x, m, float(aggregate[k]), count)
+            elif isinstance(optimizer, RestartedSgd):
+                x, m = scalar_restarted(optimizer, x, m, float(aggregate[k]), count)
             else:
                 x, m, v = scalar_adamw(optimizer, x, m, v, float(aggregate[k]), count)
         assert x == ours[k]
@@ -377,10 +496,17 @@ def test_a_scalar_implementation_gives_the_same_bits(optimizer: Optimizer) -> No
         assert not state.second_moment.size or v == state.second_moment[k]
 
 
+def name_of(optimizer: Optimizer) -> str:
+    """The column of the worked example."""
+    stages = f" {optimizer.schedule.lengths[0]}" if isinstance(optimizer, RestartedSgd) else ""
+    return type(optimizer).__name__ + stages
+
+
 @pytest.mark.requirement("UPD-4")
 @pytest.mark.requirement("UPD-5")
 @pytest.mark.requirement("UPD-6")
 @pytest.mark.requirement("UPD-8")
+@pytest.mark.requirement("UPD-10")
 def test_the_worked_example_of_the_chapter() -> None:
     schedule = Schedule(0.1, 4, warmup_steps=1, decay_power=2)
     found = {}
@@ -388,13 +514,17 @@ def test_the_worked_example_of_the_chapter() -> None:
         Sgd(schedule, momentum=0.9, weight_decay=0.01),
         AdamW(schedule, weight_decay=0.01),
         Lamb(schedule, weight_decay=0.01, layers=(2, 1)),
+        RestartedSgd(Stages((0.1,), (2,))),
+        RestartedSgd(Stages((0.1,), (3,))),
     ):
         aggregates = [np.array(values, np.float32) for values in ([0.5, 0.25, -1], [0.1, -0.3, 0])]
         parameters, state = run(optimizer, np.array([1, -2, 0.5], np.float32), aggregates)
         words = " ".join(f"{word:08x}" for word in parameters.view(np.uint32))
-        found[type(optimizer).__name__] = (words, state_hash(parameters, state).hex()[:16])
+        found[name_of(optimizer)] = (words, state_hash(parameters, state).hex()[:16])
     assert found == {
         "Sgd": ("3f646402 c000bf51 3f303e4b", "1c7a96f5f88cf9b1"),
         "AdamW": ("3f515b24 c005390f 3f2a78d6", "b6327940011daebc"),
         "Lamb": ("3f1cdfe6 c007061c 3f1ae148", "6c44fff02749b324"),
+        "RestartedSgd 2": ("3f71eb85 c000a3d8 3f19999a", "b546899386287fe3"),
+        "RestartedSgd 3": ("3f70a3d7 bfff5c2a 3f19999a", "dd2488ca41437b8c"),
     }

@@ -15,7 +15,7 @@ from btard.protocol import verification
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, float32_bytes, float64_bytes, norm
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import centered_clip, residual
-from btard.protocol.channel import ComputeGradient, Exchange, FetchContent
+from btard.protocol.channel import ComputeGradient, Exchange
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Accusation, Phase, Report, body_hash
 from btard.protocol.mprng import DIRECTION_DEVIATION, direction, gradient_seed
@@ -98,26 +98,21 @@ def shifted(past: Transcript, part: int, length: float) -> Transcript:
     return reported(replace(past, aggregate=aggregate))
 
 
-def decide(
-    trial: Trial, past: Transcript, contents: dict[bytes, bytes] | None = None, ratio: float = RATIO
-) -> tuple[Verdict, list[bytes]]:
+def decide(trial: Trial, past: Transcript, ratio: float = RATIO) -> tuple[Verdict, list[bytes]]:
     """The verdict of the reference's judge, and the seeds of the gradients that it recomputed."""
-    return answer(judge(trial, past, ratio), contents)
+    return answer(judge(trial, past, ratio))
 
 
-def answer(exchange: Exchange[Any], contents: dict[bytes, bytes] | None = None) -> tuple[Any, list[bytes]]:
-    """Serve a part of the protocol that needs gradients and contents only."""
+def answer(exchange: Exchange[Any]) -> tuple[Any, list[bytes]]:
+    """Serve a part of the protocol that needs gradients only."""
     seeds: list[bytes] = []
     reply: Any = None
     try:
         while True:
             request = exchange.send(reply)
-            if isinstance(request, ComputeGradient):
-                seeds.append(request.seed)
-                reply = TASK.gradient(request.parameters, request.seed)
-            else:
-                assert isinstance(request, FetchContent)
-                reply = (contents or {})[request.content_hash]
+            assert isinstance(request, ComputeGradient)
+            seeds.append(request.seed)
+            reply = TASK.gradient(request.parameters, request.seed)
     except StopIteration as stop:
         return stop.value, seeds
 
@@ -614,16 +609,11 @@ def test_a_wrong_hash_leaves_the_inputs_unknown_so_the_aggregator_is_not_judged(
         (lambda data: float32_bytes([3e38]) + data[4:], False),  # finite, and C2 will see it
     ],
 )
-def test_the_form_of_an_aggregate_is_judged_by_its_content(change: Callable[[bytes], bytes], guilty: bool) -> None:
+def test_an_aggregate_is_impossible_by_its_length_or_an_entry(change: Callable[[bytes], bytes], guilty: bool) -> None:
     assert HONEST.aggregate is not None
     bound = HONEST.bounds[3]
     content = change(float32_bytes(HONEST.aggregate[bound]))
-    announced = (*HONEST.aggregate_hashes[:3], body_hash(content), HONEST.aggregate_hashes[4])
-    past = replace(HONEST, aggregate_hashes=announced)
     assert possible_aggregate(content, bound.stop - bound.start) is not guilty
-    verdict, seeds = decide(trial(Subject.CONTENT, 3), past, {body_hash(content): content})
-    assert verdict.findings == ((Finding(WORKERS[3], Fault.IMPOSSIBLE_AGGREGATE),) if guilty else ())
-    assert seeds == []
 
 
 # -- After a conviction ---------------------------------------------------------------------------------------
@@ -659,14 +649,14 @@ def test_when_a_cover_up_is_found_its_forgers_stand_trial_in_the_same_phase() ->
         record = next((r for r in run.log_records if r.verdicts and r.slot.phase is Phase.COMMIT), None)
         if record is None:
             continue
-        first, *others = record.verdicts
-        assert first.trial.subject is Subject.WORKER
-        assert first.findings[0].fault is Fault.WRONG_REPORT
+        audited = [verdict for verdict in record.verdicts if verdict.trial.subject is Subject.WORKER]
+        others = list(record.verdicts[len(audited) :])
+        assert [verdict.findings[0].fault for verdict in audited] == [Fault.WRONG_REPORT] * len(audited)
         forgers = {verdict.trial.accused for verdict in others}
-        assert forgers and forgers <= run.coalition - {first.trial.accused}
+        assert forgers and forgers <= run.coalition - {verdict.trial.accused for verdict in audited}
         for verdict in others:
             assert verdict.trial.subject is Subject.AGGREGATE
-            assert verdict.trial.step == first.trial.step
+            assert verdict.trial.step == audited[0].trial.step
             faults = {finding.peer: finding.fault for finding in verdict.findings}
             assert faults[verdict.trial.accused] in (Fault.WRONG_AGGREGATE, Fault.WRONG_REPORT)
         assert all(left(run, index, run.removal(index).fault) for index in (1, 4, 7))  # type: ignore[union-attr]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.bans import Fault
 from btard.protocol.step import Attempt, State
 from btard.protocol.verification import Transcript
 
-from btard_adversary.attacks.base import Attack
+from btard_adversary.attacks.base import Attack, convicted
 
 
 class ShiftedAggregate(Attack):
@@ -15,6 +16,7 @@ class ShiftedAggregate(Attack):
 
     summary = "shift the aggregated part by scale x Delta_max (default x0.5), without colluders"
     default_scale = 0.5
+    verdict = convicted(Fault.WRONG_AGGREGATE)
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
         """The shifted part."""
@@ -31,6 +33,8 @@ class CoveredAggregate(ShiftedAggregate):
 
     summary = "shift the aggregated part while colluders misreport to cover it up (default x0.5 Delta_max)"
 
+    verdict = convicted(Fault.WRONG_AGGREGATE, Fault.WRONG_REPORT)
+
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """Share out, among the colluders, what is missing for Σ s = 0 on every colluder's part."""
         if not self.acts(state):
@@ -41,3 +45,47 @@ class CoveredAggregate(ShiftedAggregate):
         report = honest.copy()
         report[0, forged] = -total[forged] / len(colluders)
         return report
+
+
+class ImpossibleAggregate(Attack):
+    """Announces and sends an aggregate that is not a number."""
+
+    summary = "announce and send a part of NaN"
+    verdict = convicted(Fault.IMPOSSIBLE_AGGREGATE)
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """NaN everywhere."""
+        return np.full_like(honest, np.nan) if self.acts(state) else honest
+
+
+class MisreportedProduct(Attack):
+    """Reports half of every s."""
+
+    summary = "report half of every inner product s"
+    verdict = convicted(Fault.WRONG_REPORT)
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """The report with half the inner products."""
+        return honest * np.array([[0.5], [1.0]]) if self.acts(state) else honest
+
+
+class MisreportedNorm(Attack):
+    """Reports twice every norm."""
+
+    summary = "report twice every norm"
+    verdict = convicted(Fault.WRONG_REPORT)
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """The report with twice the norms."""
+        return honest * np.array([[1.0], [2.0]]) if self.acts(state) else honest
+
+
+class ImpossibleReport(Attack):
+    """Reports inner products that no gradient can have."""
+
+    summary = "report norms of NaN"
+    verdict = convicted(Fault.IMPOSSIBLE_REPORT)
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """The report with norms that are no numbers."""
+        return honest * np.array([[1.0], [np.nan]]) if self.acts(state) else honest

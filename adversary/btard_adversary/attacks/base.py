@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from btard.network.coalition import Seating
 from btard.protocol.arithmetic import Float32, admissible_gradient
+from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.messages import Accusation
 from btard.protocol.model import ProtocolError
 from btard.protocol.step import Conduct, Plan, State
+
+
+class Verdict(NamedTuple):
+    """How an attacker ends; the last line of a fair fight."""
+
+    text: str
+    """In words."""
+    ends: tuple[tuple[Departure, Fault], ...] = ()
+    """The departures that are expected, any of them; none: the attacker keeps its seat and has gained nothing."""
+
+    def shown(self, removals: Iterable[Removal]) -> bool:
+        """Whether an attacker with these ``removals`` ended as expected."""
+        found = [(removal.how, removal.fault) for removal in removals]
+        return bool(found) == bool(self.ends) and all(end in self.ends for end in found)
+
+
+def convicted(*faults: Fault) -> Verdict:
+    """Convicted for one of ``faults``."""
+    names = " or ".join(fault.text for fault in faults)
+    return Verdict(f"convicted: {names}", tuple((Departure.CONVICTED, fault) for fault in faults))
+
+
+ABSENT = ((Departure.ABSENT, Fault.SILENT), (Departure.ABSENT, Fault.MISSED))
+AUDITED = convicted(Fault.WRONG_HASH)
+TOLERATED = Verdict("no effect: ignored, keeps its seat")
+ELIMINATED = Verdict("eliminated in a pair", ((Departure.ELIMINATED, Fault.WITHHELD),))
+SILENT = Verdict("absent: silent", (ABSENT[0],))
+MISSED = Verdict("absent: more than b peers miss what it owes", (ABSENT[1],))
 
 
 class AttackError(ProtocolError):
@@ -19,10 +49,14 @@ class AttackError(ProtocolError):
 class Attack(Conduct):
     """An honest peer except where a subclass replaces a method.
 
-    ``summary`` is the line that ``btard attacks`` prints, ``default_scale`` the strength when none is asked for.
+    ``summary`` and ``verdict`` are what ``btard attacks`` prints, ``default_scale`` the strength when none is
+    asked for.
     """
 
     summary: ClassVar[str] = ""
+    verdict: ClassVar[Verdict | None] = None
+    on_links: ClassVar[bool] = False
+    """Whether it acts on links, which an ideal channel does not have."""
     default_scale: ClassVar[float] = 1.0
 
     def __init__(self, seating: Seating) -> None:
@@ -45,6 +79,8 @@ class Attack(Conduct):
 
 class GradientAttack(Attack):
     """An attack on the gradient. The result is clipped to λ: anything longer convicts itself at once."""
+
+    verdict = AUDITED
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The poisoned gradient in steps of the attack, else the honest one."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.channel import AgreedBroadcast, Request
 from btard.protocol.identity import Identity
-from btard.protocol.messages import Report
+from btard.protocol.messages import Message, Report
 from btard.protocol.model import PeerId
+
+if TYPE_CHECKING:
+    from btard.protocol.step import Conduct, State
 
 
 class World:
@@ -30,11 +34,25 @@ class World:
         """All honest gradients of the step, float32 ``[honest workers, d]``, by peer id."""
         return np.stack([self.gradients[peer] for peer in sorted(self.gradients)])
 
+    def message_of(self, peer: PeerId) -> Message | None:
+        """What an honest peer is about to say in the current agreed phase."""
+        request = self.requests.get(peer)
+        envelope = request.envelope if isinstance(request, AgreedBroadcast) else None
+        return envelope.message if envelope else None
+
     def honest_reports(self) -> list[Float64]:
         """The reports, float64 ``[2, parts]`` each, that honest workers are about to send."""
         requests = (request for request in self.requests.values() if isinstance(request, AgreedBroadcast))
         messages = (request.envelope.message for request in requests if request.envelope)
         return [message.matrix() for message in messages if isinstance(message, Report) and message.norms]
+
+
+@runtime_checkable
+class Recruiter(Protocol):
+    """A conduct that brings further keys into the run."""
+
+    def recruits(self, state: State) -> Sequence[tuple[Identity, Conduct]]:
+        """The keys that begin to follow the run at the step boundary ``state``, and how they behave."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class Seating:
     """Of the attack's own randomness."""
     identity: Identity | None = None
     """The attacker's keys, to sign what an honest peer would not."""
+    ideal: bool = False
+    """Whether the channel is the ideal one, which has no links."""
 
     def acts(self, step: int) -> bool:
         """Whether the attack acts at ``step``."""

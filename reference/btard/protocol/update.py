@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from itertools import accumulate, pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +24,7 @@ from btard.protocol.model import ProtocolError
 
 STATE_TAG = "btard/state"
 CANONICAL_NAN = np.uint32(0x7FC00000).view(np.float32)
+MAX_STAGES = 64
 DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?", re.ASCII)
 COUNT = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 
@@ -89,11 +91,52 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """Stages of constant learning rate, one after the other; after the last one another of its kind begins."""
+
+    rates: tuple[float, ...]
+    """The learning rate of every stage."""
+    lengths: tuple[int, ...]
+    """The number of updates of every stage."""
+
+    def __post_init__(self) -> None:
+        """Raise :class:`UpdateError` on a setting outside its range."""
+        require(1 <= len(self.lengths) <= MAX_STAGES, f"1 to {MAX_STAGES} stages")
+        require(len(self.rates) == len(self.lengths), "as many rates as lengths")
+        require(all(0.0 < rate < math.inf for rate in self.rates), "0 < rate < infinity in every stage")
+        require(all(length >= 1 for length in self.lengths), "stages of at least one update")
+
+    def place(self, count: int) -> tuple[int, int]:
+        """The stage of the update after ``count`` earlier ones, and how many of these are of that stage.
+
+        Source: UPD-11."""
+        last = len(self.lengths) - 1
+        for stage, length in enumerate(self.lengths[:last]):
+            if count < length:
+                return stage, count
+            count -= length
+        return last, count % self.lengths[last]  # requirement: UPD-11
+
+    def rate(self, count: int) -> float:
+        """The float64 learning rate of the update after ``count`` earlier ones. Source: UPD-11."""
+        return self.rates[self.place(count)[0]]
+
+    def over(self, steps: int) -> Stages:
+        """The same stages stretched to a run of ``steps`` steps: every end keeps its share of the whole. A
+        stage for which no step is left falls away."""
+        total, ends = sum(self.lengths), list(accumulate(self.lengths))
+        stretched = [0, *(end * steps // total for end in ends)]
+        pairs = zip(self.rates, (late - early for early, late in pairwise(stretched)), strict=True)
+        rates, lengths = zip(*((rate, length) for rate, length in pairs if length), strict=True)
+        return Stages(rates, lengths)
+
+
+@dataclass(frozen=True)
 class OptimizerState:
     """What the optimizer remembers; agreed, and covered by :func:`state_hash`.
 
     ``count``: updates so far. ``momentum``, ``second_moment``: float32[d], or of length 0 where the
-    optimizer does not use them.
+    optimizer does not use them. A restarted optimizer keeps the sum of its stage's iterates as ``momentum``.
     """
 
     count: int
@@ -229,9 +272,39 @@ class Lamb(AdamW):
         return np.subtract(parameters, change, out=change), after
 
 
-Optimizer = Sgd | AdamW
+@dataclass(frozen=True)
+class RestartedSgd:
+    """Gradient descent in stages: a stage ends at the mean of its iterates, where the next one starts.
 
-OPTIMIZERS: dict[str, type[Sgd] | type[AdamW]] = {"adamw": AdamW, "lamb": Lamb, "sgd": Sgd}
+    Restarted-BTARD-SGD (Gorbunov, Borzunov, Diskin, Ryabinin 2022), for strongly convex objectives.
+    """
+
+    schedule: Stages
+
+    def initial_state(self, dimension: int) -> OptimizerState:
+        """The state before the first update of float32[dimension] parameters: zeros."""
+        return OptimizerState(0, _zeros(dimension), _zeros(0))
+
+    def over(self, steps: int) -> Self:
+        """The same optimizer with its stages stretched to a run of ``steps`` steps."""
+        return replace(self, schedule=self.schedule.over(steps))
+
+    def update(self, parameters: Float32, aggregate: Float32, state: OptimizerState) -> Updated:
+        """One update; see :func:`apply`. Source: UPD-10."""
+        stage, before = self.schedule.place(state.count)
+        change = np.multiply(aggregate, np.float32(self.schedule.rates[stage]))
+        updated = np.subtract(parameters, change, out=change)
+        total = np.add(state.momentum, updated)
+        length = self.schedule.lengths[stage]
+        if before + 1 == length:  # requirement: UPD-10
+            updated, total = np.divide(total, np.float32(length), out=updated), _zeros(len(parameters))
+        return updated, OptimizerState(state.count + 1, total, state.second_moment)
+
+
+Optimizer = Sgd | AdamW | RestartedSgd
+OptimizerKind = type[Sgd] | type[AdamW] | type[RestartedSgd]
+
+OPTIMIZERS: dict[str, OptimizerKind] = {"adamw": AdamW, "lamb": Lamb, "restarted-sgd": RestartedSgd, "sgd": Sgd}
 
 
 def _zeros(dimension: int) -> Float32:
@@ -291,11 +364,8 @@ def describe(optimizer: Optimizer) -> Description:
     pairs = {"name": name}
     for part in (optimizer, optimizer.schedule):
         for item in fields(part):
-            value = getattr(part, item.name)
-            if item.name == "layers":
-                pairs[item.name] = ",".join(str(length) for length in value)
-            elif item.name != "schedule":
-                pairs[item.name] = repr(float(value)) if item.type == "float" else str(value)
+            if item.name != "schedule":
+                pairs[item.name] = _written(getattr(part, item.name), "float" in str(item.type))
     return tuple(sorted(pairs.items()))
 
 
@@ -305,18 +375,34 @@ def from_description(description: Iterable[tuple[str, str]]) -> Optimizer:
     pairs = list(description)
     settings = dict(pairs)
     require(len(settings) == len(pairs), "every setting once")
-    kind = OPTIMIZERS.get(settings.pop("name", ""))
-    if kind is None:
-        raise UpdateError(f"the update knows no such optimizer; it knows {', '.join(OPTIMIZERS)}")
-    schedule = Schedule(**_parse(Schedule, settings))
+    kind = kind_of(settings.pop("name", ""))
     own = _parse(kind, settings)
+    own["schedule"] = schedule_kind(kind)(**_parse(schedule_kind(kind), settings))
     require(not settings, f"no settings but its own, got {', '.join(sorted(settings))}")  # requirement: UPD-9
-    return kind(schedule=schedule, **own)
+    return kind(**own)
 
 
-def _parse(kind: type[Schedule] | type[Sgd] | type[AdamW], settings: dict[str, str]) -> dict[str, Any]:
+def kind_of(name: str) -> OptimizerKind:
+    """The optimizer of that name. Raises :class:`UpdateError` if there is none."""
+    require(name in OPTIMIZERS, f"one of the optimizers {', '.join(OPTIMIZERS)}")
+    return OPTIMIZERS[name]
+
+
+def schedule_kind(kind: OptimizerKind) -> type[Schedule] | type[Stages]:
+    """What sets the learning rates of such an optimizer."""
+    return Stages if kind is RestartedSgd else Schedule
+
+
+def _written(value: Any, decimal: bool) -> str:
+    """A number, or several separated by commas, as text."""
+    if isinstance(value, tuple):
+        return ",".join(_written(item, decimal) for item in value)
+    return repr(float(value)) if decimal else str(value)
+
+
+def _parse(kind: type[Schedule] | type[Stages] | OptimizerKind, settings: dict[str, str]) -> dict[str, Any]:
     """Take the settings of ``kind`` out of ``settings`` and read them."""
-    readers = {"float": _decimal, "int": _count, "tuple[int, ...]": _lengths}
+    readers = {"float": _decimal, "int": _count, "tuple[int, ...]": _counts, "tuple[float, ...]": _decimals}
     names = {item.name: readers[str(item.type)] for item in fields(kind) if item.name != "schedule"}
     missing = sorted(set(names) - set(settings))
     require(not missing, f"the settings {', '.join(missing)}")
@@ -335,6 +421,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _lengths(text: str) -> tuple[int, ...]:
+def _counts(text: str) -> tuple[int, ...]:
     """Counts separated by commas; the empty text is no count."""
     return tuple(_count(item) for item in text.split(",")) if text else ()
+
+
+def _decimals(text: str) -> tuple[float, ...]:
+    """Decimals separated by commas; the empty text is no decimal."""
+    return tuple(_decimal(item) for item in text.split(",")) if text else ()

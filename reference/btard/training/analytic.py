@@ -14,6 +14,7 @@ from btard.training.draws import uniform
 from btard.training.task import Evaluation, NoLabels, OptionRefused, TaskDefaults
 
 NOISE_TAG = "btard/training/noise"
+TAIL_TAG = "btard/training/tail"
 NOISE_DEVIATION = math.sqrt((2.0**32 - 1.0) / 12.0)
 """Standard deviation of a uniform int16."""
 LN_2 = 0.6931471805599453
@@ -26,18 +27,29 @@ LABEL_NOISE = 0.1
 class Quadratic:
     """f(x) = ½ Σ_k a_k (x_k − x*_k)², with curvatures a_k evenly spaced from μ to L.
 
-    The gradient of a seed is ∇f(x) plus noise of mean 0 and E‖noise‖² = σ². No labels. ``dimension``: d;
-    ``mu``, ``smoothness``: 0 < μ <= L; ``noise``: σ >= 0. Raises :class:`OptionRefused`.
+    The gradient of a seed is ∇f(x) plus noise of mean 0 and E‖noise‖² = σ². With a ``tail`` in (1, 2] the
+    noise of a seed is M times as long, P(M > t) = t^−tail for t >= 1: moments of that order and above do not
+    exist, the variance among them. No labels. ``dimension``: d; ``mu``, ``smoothness``: 0 < μ <= L;
+    ``noise``: σ >= 0; ``tail``: 0 for none. Raises :class:`OptionRefused`.
     """
 
     name = "quadratic"
     loss_name = "f(x) - f(x*)"
 
-    def __init__(self, dimension: int = 1000, mu: float = 0.1, smoothness: float = 1.0, noise: float = 1.0) -> None:
+    def __init__(
+        self,
+        dimension: int = 1000,
+        mu: float = 0.1,
+        smoothness: float = 1.0,
+        noise: float = 1.0,
+        tail: float = 0.0,
+    ) -> None:
         """Draw x*, uniform in (−1, 1)^d, from nothing but ``dimension``."""
         if dimension < 1 or not 0.0 < mu <= smoothness < math.inf or not 0.0 <= noise < math.inf:
             raise OptionRefused("task 'quadratic' needs dimension >= 1, 0 < mu <= smoothness and noise >= 0")
-        self.dimension, self.mu, self.smoothness, self.noise = dimension, mu, smoothness, noise
+        if tail and not 1.0 < tail <= 2.0:
+            raise OptionRefused("task 'quadratic' needs 1 < tail <= 2, or tail = 0 for noise with a variance")
+        self.dimension, self.mu, self.smoothness, self.noise, self.tail = dimension, mu, smoothness, noise, tail
         self.optimum: Float64 = uniform(dimension, b"quadratic").astype(np.float32).astype(np.float64)
         self.curvature: Float64 = mu + (smoothness - mu) * (np.arange(dimension) / max(dimension - 1, 1))
 
@@ -45,7 +57,8 @@ class Quadratic:
     def description(self) -> str:
         """Name and constants; they fix everything."""
         constants = f"mu={self.mu!r} smoothness={self.smoothness!r} noise={self.noise!r}"
-        return f"{self.name} d={self.dimension} {constants}"
+        tail = f" tail={self.tail!r}" if self.tail else ""
+        return f"{self.name} d={self.dimension} {constants}{tail}"
 
     @property
     def defaults(self) -> TaskDefaults:
@@ -68,6 +81,8 @@ class Quadratic:
         """float32[d]: a_k (x_k − x*_k) + noise in float64, then rounded."""
         words = np.frombuffer(expand(NOISE_TAG, seed, length=2 * self.dimension), dtype="<i2")
         noise = (words + 0.5) * (self.noise / NOISE_DEVIATION / math.sqrt(self.dimension))
+        if self.tail:
+            noise *= magnitude(seed, self.tail)
         exact = self.curvature * (parameters.astype(np.float64) - self.optimum)
         return (exact + noise).astype(np.float32)
 
@@ -151,6 +166,25 @@ LOGISTIC_DEFAULTS = TaskDefaults(
 )
 
 
+def magnitude(seed: bytes, tail: float) -> float:
+    """M >= 1 with P(M > t) = t^−tail, of a seed: a uniform number to the power −1/tail."""
+    word = int.from_bytes(expand(TAIL_TAG, seed, length=8), "little")
+    return 1.0 / root_power(((word >> 12) + 0.5) * 2.0**-52, 1.0 / tail)
+
+
+def root_power(base: float, exponent: float) -> float:
+    """base^exponent for 0 <= exponent <= 1, to an absolute 2⁻⁴⁰ in the exponent, from square roots and products.
+
+    Library ``pow`` differs between machines in the last bit; these do not.
+    """
+    result, root = 1.0, base
+    for _ in range(41):
+        if exponent >= 1.0:
+            result, exponent = result * root, exponent - 1.0
+        root, exponent = math.sqrt(root), exponent * 2.0
+    return result
+
+
 def separable_examples(count: int, features: int) -> tuple[Float64, Float64]:
     """``count`` inputs of unit variance with a 1 appended, float64[count, features + 1], and labels ±1."""
     drawn = uniform(count * features, b"logistic inputs").reshape(count, features) * math.sqrt(3.0)
@@ -182,9 +216,10 @@ def quadratic(
     mu: float = 0.1,
     smoothness: float = 1.0,
     noise: float = 1.0,
+    tail: float = 0.0,
 ) -> Quadratic:
     """The task. ``device`` and ``path`` are not used. Raises ``TaskError``."""
-    return Quadratic(dimension, mu, smoothness, noise)
+    return Quadratic(dimension, mu, smoothness, noise, tail)
 
 
 def logistic(

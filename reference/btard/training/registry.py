@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -20,12 +21,15 @@ def find_task(name: str, *, device: str = "cpu", path: str | None = None, **opti
     """The task of that name, built with ``options``.
 
     ``name``: an entry point of the group ``btard.tasks``, or ``module:name``; either leads to a callable
-    ``(device: str, path: str | None, **options) -> Task``. Raises :class:`UnknownName`,
-    :class:`OptionRefused`, and what the task itself raises (``TaskError`` for bad data or devices).
+    ``(device: str, path: str | None, **options) -> Task``. Options may follow the name, as in
+    ``quadratic,noise=3``. Raises :class:`UnknownName`, :class:`OptionRefused`, and what the task itself raises
+    (``TaskError`` for bad data or devices).
     """
+    name, *assignments = name.split(",")
     factory = find_by_name(TASKS, "task", name)
     if not callable(factory):
         raise UnknownName(f"'{name}' is a {type(factory).__name__}, not a task factory")
+    options = {**read_options(name, factory, assignments), **options}
     try:
         inspect.signature(factory).bind(device=device, path=path, **options)
     except TypeError as problem:
@@ -34,6 +38,26 @@ def find_task(name: str, *, device: str = "cpu", path: str | None = None, **opti
     if not is_task(task):
         raise UnknownName(f"'{name}' gives a {type(task).__name__}, which is not a task")
     return task
+
+
+def read_options(name: str, factory: Callable[..., Any], assignments: list[str]) -> dict[str, Any]:
+    """The options of a list like ``["noise=3"]``, each of the type of its default in ``factory``.
+
+    Raises :class:`OptionRefused` for what is no such option.
+    """
+    known = inspect.signature(factory).parameters
+    options: dict[str, Any] = {}
+    for assignment in assignments:
+        option, separator, text = assignment.partition("=")
+        if not separator or option in options or option not in known or option in ("device", "path"):
+            choice = ", ".join(sorted(set(known) - {"device", "path"})) or "none"
+            raise OptionRefused(f"task '{name}' does not take '{assignment}': its options, each once, are {choice}")
+        kind = type(known[option].default)
+        try:
+            options[option] = kind(text) if kind in (int, float) else text
+        except ValueError:
+            raise OptionRefused(f"task '{name}' takes a number for '{option}', not '{text}'") from None
+    return options
 
 
 def find_by_name(group: str, kind: str, name: str) -> Any:

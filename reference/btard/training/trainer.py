@@ -6,14 +6,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from btard.network.coalition import Seating, World
+from btard.network.coalition import Recruiter, Seating, World
 from btard.network.faults import Faults
 from btard.network.simulator import Observed, Simulation
 from btard.network.virtual import NetworkSimulation
@@ -34,7 +34,15 @@ from btard.protocol.model import (
 )
 from btard.protocol.mprng import gradient_seed, uint64
 from btard.protocol.step import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
-from btard.protocol.update import apply, describe, state_hash
+from btard.protocol.update import (
+    Optimizer,
+    apply,
+    describe,
+    from_description,
+    kind_of,
+    schedule_kind,
+    state_hash,
+)
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
@@ -47,7 +55,10 @@ EARLY_STEPS = 40
 ATTACKS = "btard.attacks"
 """The entry-point group of attacks."""
 
-SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
+SETTINGS_OVERRIDDEN = {
+    name: name if name != "tolerate" else "tolerated"
+    for name in ("peers", "tolerate", "validators", "steps", "tolerance")
+}
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
@@ -69,6 +80,10 @@ class Settings:
     byzantine: int = 0
     tolerate: int | None = None
     """The bound b; None for the number of attackers."""
+    tolerance: float = 0.0
+    """η, the relative difference that gradients of two determinism classes may have; 0 for bitwise equality."""
+    classes: tuple[str, ...] = ()
+    """Determinism classes; peers compute in them in turn. Empty: all in the task's own."""
     attack: str | None = None
     """Names of attacks, comma-separated; attackers take them in turn."""
     attack_start: int = 0
@@ -84,6 +99,10 @@ class Settings:
     """``broadcast``: every frame over a simulated network; ``ideal``: an agreed channel that cannot fail."""
     faults: Faults = field(default_factory=Faults)
     """What is wrong with the simulated network."""
+    join: tuple[int, int] = (0, 0)
+    """How many honest newcomers ask for a seat, and after how many steps."""
+    leave: tuple[int, int] = (0, 0)
+    """How many honest peers leave in good order, and after which step."""
     logs: str = "one"
     """Whose logs are written: ``one`` honest peer's, ``all`` honest peers', or ``none``."""
     baselines: tuple[str, ...] = ()
@@ -110,6 +129,9 @@ class Settings:
         check(self.logs in ("one", "all", "none"), f"logs are 'one', 'all' or 'none', not '{self.logs}'")
         for name in self.baselines:
             check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
+        check(self.leave[0] < honest, f"{self.leave[0]} leaving peers of {honest} honest ones leave no swarm")
+        closed = self.tolerance > 0 and (self.join[0] or self.leave[0] or self.faults.heal_step)
+        check(not closed, "membership is closed in tolerance mode: nobody can join, leave or return")
         check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
         check(self.attack is None or all(self.attack.split(",")), "an attack must have a name")
 
@@ -133,9 +155,10 @@ def find_attacks(names: str) -> list[AttackFactory]:
     return [find_by_name(ATTACKS, "attack", name.strip()) for name in names.split(",")]
 
 
-def attack_names() -> list[tuple[str, str]]:
-    """Every installed attack's name with its one-line summary."""
-    return [(name, getattr(point.load(), "summary", "")) for name, point in known_names(ATTACKS).items()]
+def attack_names() -> list[tuple[str, str, str]]:
+    """Every installed attack's name, with its one-line summary and how it is expected to end."""
+    loaded = ((name, point.load()) for name, point in known_names(ATTACKS).items())
+    return [(name, getattr(a, "summary", ""), getattr(getattr(a, "verdict", None), "text", "")) for name, a in loaded]
 
 
 def identities(settings: Settings) -> list[Identity]:
@@ -154,6 +177,7 @@ def configure(settings: Settings, task: Task) -> Configuration:
         "dimension": task.dimension,
         "steps": settings.steps,
         "validators": settings.validators,
+        "tolerance": settings.tolerance,
         "gradient_clip": task.defaults.gradient_clip,
         "radius_initial": task.defaults.radius_initial,
         "radius_min": radius_floor(settings, task),
@@ -166,12 +190,12 @@ def configure(settings: Settings, task: Task) -> Configuration:
 
 
 def radius_floor(settings: Settings, task: Task) -> float:
-    """τ_min: the task's, or 1 % above the least that MODEL-7 admits for this n and b, if that is more."""
+    """τ_min: the task's, or 1 % above the least that MODEL-7 admits for this n, b and λ, if that is more."""
     chosen = task.defaults
+    clip = settings.overrides.get("gradient_clip", chosen.gradient_clip)
     least = least_radius(
-        settings.peers, settings.tolerated, settings.validators,
-        chosen.gradient_clip, chosen.radius_max, RESIDUAL_RATIO,
-    )  # fmt: skip
+        settings.peers, settings.tolerated, settings.validators, clip, chosen.radius_max, RESIDUAL_RATIO
+    )
     return min(max(chosen.radius_min, 1.01 * least), chosen.radius_max)
 
 
@@ -188,6 +212,8 @@ SYMBOLS = {
     "b": "tolerated",
     "d": "dimension",
     "m_max": "validators",
+    "η": "tolerance",
+    "μ": "margin",
     "lambda": "gradient_clip",
     "tau_0": "radius_initial",
     "tau_min": "radius_min",
@@ -195,16 +221,23 @@ SYMBOLS = {
     "phi": "residual_ratio",
     "rho": "spread_ratio",
     "kappa": "distance_ratio",
+    "eta": "tolerance",
+    "mu": "margin",
     "c": "radius_factor",
 }
 """The letters of the specification, also spelled out, which a configuration file may use as well."""
 
 
-def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
-    """The overrides of a configuration file, with symbols resolved; raises :class:`RunError`."""
+def read_overrides(table: dict[str, Any], steps: int) -> dict[str, Any]:
+    """The overrides of a configuration file, with symbols resolved; raises :class:`RunError`.
+
+    ``steps``: of the run, unless the file sets them.
+    """
     overrides: dict[str, Any] = {}
     for key, value in table.items():
         name = SYMBOLS.get(key, key)
+        if name == "optimizer":
+            continue
         check(name in CONFIGURABLE, f"the configuration has no field '{key}': it has {', '.join(CONFIGURABLE)}")
         check(name not in overrides, f"the configuration sets '{name}' twice")
         whole = CONFIGURABLE[name] == "int"
@@ -212,7 +245,35 @@ def read_overrides(table: dict[str, Any]) -> dict[str, Any]:
         check(number, f"the configuration field '{key}' takes a {'whole ' if whole else ''}number")
         check(abs(value) < 2**1000, f"the configuration field '{key}' is out of range")
         overrides[name] = value if whole else float(value)
+    if "optimizer" in table:
+        overrides["optimizer"] = describe(read_optimizer(table["optimizer"], overrides.get("steps", steps)))
     return overrides
+
+
+def read_optimizer(table: Any, steps: int) -> Optimizer:
+    """The optimizer of a configuration file: its name and settings, as UPD-9 lists them.
+
+    What the file leaves out has its default, and ``total_steps`` is ``steps``. Raises :class:`UpdateError`
+    for what is no optimizer, :class:`RunError` for what is no table of numbers and lists of numbers.
+    """
+    check(isinstance(table, dict) and isinstance(table.get("name"), str), "the optimizer needs a table with its name")
+    kind = kind_of(table["name"])
+    own = (*fields(kind), *fields(schedule_kind(kind)))
+    known = {item.name: item.default for item in own if item.name != "schedule"}
+    for key in table:
+        check(key in known or key == "name", f"optimizer '{table['name']}' has no '{key}': it has {', '.join(known)}")
+    settings = {key: default for key, default in known.items() if default is not MISSING}
+    if "total_steps" in known:
+        settings["total_steps"] = steps
+    return from_description((key, setting_text(value)) for key, value in {**settings, **table}.items())
+
+
+def setting_text(value: Any) -> str:
+    """A setting as an optimizer's description writes it."""
+    entries = value if isinstance(value, (list, tuple)) else (value,)
+    fit = all(isinstance(entry, (int, float, str)) and not isinstance(entry, bool) for entry in entries)
+    check(fit, "an optimizer's settings are numbers and lists of numbers")
+    return ",".join(str(entry) for entry in entries)
 
 
 @dataclass(frozen=True)
@@ -230,6 +291,23 @@ class Swarm:
         """The attackers' ids."""
         return frozenset(identity.peer_id for identity in self.identities[: self.settings.byzantine])
 
+    def oracles(self) -> dict[PeerId, Any]:
+        """What evaluates each peer's gradients, where that is not the task itself."""
+        made = classes_of(self.task, self.settings.classes)
+        peers = self.genesis.roster if made else ()
+        return {peer: made[index % len(made)] for index, peer in enumerate(peers)}
+
+    def newcomers(self) -> list[Identity]:
+        """Key pairs of the honest newcomers, from the seed."""
+        place = uint64(self.settings.seed)
+        indices = range(self.settings.join[0])
+        return [Identity(tagged_hash("btard/simulated-newcomer", place, uint64(index))) for index in indices]
+
+    def retiring(self) -> frozenset[PeerId]:
+        """The honest peers that leave in good order."""
+        honest = [peer for peer in self.genesis.roster if peer not in self.coalition]
+        return frozenset(honest[len(honest) - self.settings.leave[0] :])
+
     def conducts(self, world: World) -> dict[PeerId, Conduct]:
         """What each attacker does; without an attack they are honest."""
         attackers = sorted(self.coalition)
@@ -244,7 +322,14 @@ class Swarm:
         chosen = self.settings
         identity = next(identity for identity in self.identities if identity.peer_id == peer)
         acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
-        return Seating(peer, world, self.task, *acting, identity)
+        return Seating(peer, world, self.task, *acting, identity, chosen.channel == "ideal")
+
+
+def classes_of(task: Task, names: tuple[str, ...]) -> list[Any]:
+    """``task`` in each of the determinism classes; raises :class:`ProtocolError` if it has none of that name."""
+    make = getattr(task, "in_class", None)
+    check(not names or make is not None, f"task '{task.name}' computes in one determinism class only")
+    return [make(name) for name in names] if make else []
 
 
 def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
@@ -254,6 +339,8 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
         conduct = factory(seating)
     except TypeError as error:
         raise RunError(f"attack '{name}' is not a callable that takes a Seating: {error}") from error
+    ideal = seating.ideal and getattr(factory, "on_links", False)
+    check(not ideal, f"attack '{name}' acts on links, which the ideal channel does not have: use --channel broadcast")
     check(isinstance(conduct, Conduct), f"attack '{name}' makes a {type(conduct).__name__}, which is not a Conduct")
     return conduct
 
@@ -301,6 +388,16 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """A peer got a seat."""
+
+    run: str
+    peer: PeerId
+    step: int
+    byzantine: bool
+
+
+@dataclass(frozen=True)
 class Advanced:
     """``steps`` steps of ``run`` have been applied."""
 
@@ -308,7 +405,7 @@ class Advanced:
     steps: int
 
 
-Event = Measured | Left | Advanced
+Event = Measured | Left | Joined | Advanced
 
 
 def measured_at(step: int, steps: int) -> bool:
@@ -386,6 +483,12 @@ class SwarmRun:
     last: Observed | None = None
     quality: Evaluation | None = None
     seconds: float = 0.0
+    conducts: dict[PeerId, Conduct] = field(default_factory=dict)
+    """What the attackers do."""
+    recruits: set[PeerId] = field(default_factory=set)
+    """Keys that the attackers brought in."""
+    away: tuple[PeerId, ...] = ()
+    """Honest peers that are cut off."""
 
     def play(self) -> Iterator[Event]:
         """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
@@ -395,7 +498,8 @@ class SwarmRun:
             simulation = self.simulation(writer)
             for observed in simulation.run():
                 yield from self.events(observed, began)
-                self.cut(simulation, observed.state.step)
+                self.cut_and_heal(simulation, observed.state.step)
+                self.let_join(simulation, observed.state)
         finally:
             self.seconds = time.perf_counter() - began
             if writer:
@@ -411,9 +515,12 @@ class SwarmRun:
         """The simulator with honest peers and attackers seated."""
         swarm = self.swarm
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
-        conducts = swarm.conducts(world)
+        conducts = self.conducts = swarm.conducts(world)
         carrier = CHANNELS[swarm.settings.channel]
-        simulation = carrier(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        simulation = carrier(
+            swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts, classes=swarm.oracles()
+        )
+        simulation.retire(swarm.retiring(), swarm.settings.leave[1])
         if isinstance(simulation, NetworkSimulation):
             roster, faults = swarm.genesis.roster, swarm.settings.faults
             links = faults.links(swarm.genesis.configuration.delay, roster, swarm.settings.seed)
@@ -422,21 +529,46 @@ class SwarmRun:
             simulation.record, simulation.keep = writer.record, writer.keep
         return simulation
 
-    def cut(self, simulation: Simulation, step: int) -> None:
-        """Cut off honest peers, if it is the step to do so."""
+    def byzantine(self, peer: PeerId) -> bool:
+        """Whether a key is the attackers'."""
+        return peer in self.swarm.coalition or peer in self.recruits
+
+    def cut_and_heal(self, simulation: Simulation, step: int) -> None:
+        """Cut off honest peers, or bring them back, if it is the step to do so."""
         faults = self.swarm.settings.faults
-        if isinstance(simulation, NetworkSimulation) and step == faults.cut_step:
+        if not isinstance(simulation, NetworkSimulation):
+            return
+        if step == faults.cut_step:
             honest = [seat.id for seat in simulation.honest if not seat.finished]
-            simulation.cut(honest[: faults.cut])
+            self.away = tuple(honest[: faults.cut])
+            simulation.cut(self.away)
+        elif step == faults.heal_step:
+            for peer in self.away:
+                simulation.welcome(simulation.seats[peer].identity)
+
+    def let_join(self, simulation: Simulation, state: State) -> None:
+        """Let those in who want to follow the run from here on: honest newcomers, and the attackers' keys."""
+        if state.step >= self.swarm.settings.steps:
+            return
+        if state.step == self.swarm.settings.join[1]:
+            for identity in self.swarm.newcomers():
+                simulation.welcome(identity)
+        for conduct in simulation.conducts.values():
+            for identity, behaviour in conduct.recruits(state) if isinstance(conduct, Recruiter) else ():
+                self.recruits.add(identity.peer_id)
+                simulation.welcome(identity, behaviour)
 
     def events(self, observed: Observed, began: float) -> Iterator[Event]:
         """What is new since the last observation."""
         before = self.last.state.removals if self.last else ()
+        seated = self.last.state.arrivals if self.last else ()
         state, steps = observed.state, self.swarm.settings.steps
         fresh = self.last is None or state.step > self.last.state.step
         self.last = observed
         for removal in state.removals[len(before) :]:
-            yield Left(self.name, removal, removal.peer in self.swarm.coalition)
+            yield Left(self.name, removal, self.byzantine(removal.peer))
+        for arrival in state.arrivals[len(seated) :]:
+            yield Joined(self.name, arrival.peer, arrival.step, self.byzantine(arrival.peer))
         if fresh and state.step <= steps and state.replica:
             yield Advanced(self.name, state.step)
             if measured_at(state.step, steps):
@@ -581,6 +713,9 @@ def write_metrics(file: Any, event: Event) -> None:
         }
     elif isinstance(event, Left):
         entry = {"event": "left", "run": event.run, **describe_removal(event.removal, event.byzantine)}
+    elif isinstance(event, Joined):
+        entry = {"event": "joined", "run": event.run, "step": event.step, "peer": event.peer.hex()}
+        entry["byzantine"] = event.byzantine
     else:
         return
     file.write(json.dumps(entry) + "\n")
@@ -609,16 +744,28 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
+    """For every attacker whose attack says how it ends: what was expected, and whether it was so."""
+    found = []
+    for peer, conduct in main.conducts.items():
+        expected = getattr(conduct, "verdict", None)
+        if expected is not None:
+            mine = [removal for removal in state.removals if removal.peer == peer]
+            shown = {"peer": peer.hex(), "expected": expected.text, "shown": bool(expected.shown(mine))}
+            found.append({**shown, "ends": [f"{removal.how.value}: {removal.fault.text}" for removal in mine]})
+    return found
+
+
 def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evaluation) -> dict[str, Any]:
     """The summary of a finished run; its keys are part of the command's contract."""
     settings, quality = main.swarm.settings, main.quality or untrained
     start = Observed(initial_state(main.swarm.genesis, main.swarm.parameters), 0)
     observed = main.last or start
-    state, coalition = observed.state, main.swarm.coalition
+    state = observed.state
     model = state.replica.state_hash if state.replica else b""
 
     def tally(how: Departure, byzantine: bool) -> int:
-        return sum(r.how is how and (r.peer in coalition) == byzantine for r in state.removals)
+        return sum(r.how is how and main.byzantine(r.peer) == byzantine for r in state.removals)
 
     summary: dict[str, Any] = {
         "task": main.swarm.task.name,
@@ -626,6 +773,8 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "peers": settings.peers,
         "byzantine": settings.byzantine,
         "tolerate": settings.tolerated,
+        "tolerance": main.swarm.genesis.configuration.tolerance,
+        "classes": list(settings.classes),
         "attack": settings.attack,
         "attack_start": settings.attack_start,
         "steps": settings.steps,
@@ -638,15 +787,22 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "honest_banned": tally(Departure.CONVICTED, False),
         "honest_eliminated": tally(Departure.ELIMINATED, False),
         "absent": sum(removal.how is Departure.ABSENT for removal in state.removals),
+        "left": sum(removal.how is Departure.LEFT for removal in state.removals),
+        "refused": sum(removal.how is Departure.REFUSED for removal in state.removals),
+        "joined": sum(back.peer not in main.swarm.genesis.roster for back in state.arrivals),
+        "returned": sum(back.peer in main.swarm.genesis.roster for back in state.arrivals),
+        "honest_refused": tally(Departure.REFUSED, False),
+        "byzantine_joined": sum(main.byzantine(back.peer) for back in state.arrivals),
         "retries": state.retries,
         "ban_steps": [removal.slot.step for removal in state.removals],
-        "removals": [describe_removal(removal, removal.peer in coalition) for removal in state.removals],
+        "removals": [describe_removal(removal, main.byzantine(removal.peer)) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
         "parameter_hash": model.hex(),
         "run": state.run.hex(),
         "log_head": state.head.hex(),
         "seconds": round(main.seconds, 3),
     }
+    summary["verdicts"] = verdicts_shown(main, state)
     for other in others:
         if other.quality is not None:
             summary[f"accuracy_{other.name}_baseline"] = other.quality.accuracy
