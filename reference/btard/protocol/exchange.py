@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from btard.protocol.broadcast import Arrival, Listen, Networking, Send, Timing
@@ -25,10 +26,15 @@ class Inbox:
     received: dict[Any, Envelope] = field(default_factory=dict)
     """By sender; disclosures by sender and slot."""
 
-    def __post_init__(self) -> None:
-        self.owed = dict(zip(self.senders, zip(self.slots, self.announced, strict=True), strict=True))
-        self.missing = set(self.senders)
+    @cached_property
+    def owed(self) -> dict[PeerId, tuple[Slot, bytes]]:
+        """The slot and the announced body hash of each sender's part."""
+        return dict(zip(self.senders, zip(self.slots, self.announced, strict=True), strict=True))
+
+    @cached_property
+    def missing(self) -> set[PeerId]:
         """Whose announced content is not here."""
+        return set(self.senders)
 
     def take(self, envelope: Envelope) -> None:
         """Keep a part that belongs here; the announced content wins over another that came before. Source: EXCH-2."""
