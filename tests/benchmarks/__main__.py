@@ -1,15 +1,15 @@
-"""``make bench``: every ratio with its target."""
+"""``make bench``: every ratio and every cost, with its target if it has one."""
 
 from __future__ import annotations
 
-from tests.benchmarks import bench_centered_clip, bench_step
+from tests.benchmarks import bench_broadcast, bench_centered_clip, bench_step
 
 
 def main() -> None:
-    """Run all benchmarks and print one line per ratio."""
-    for module in (bench_centered_clip, bench_step):
+    """Run all benchmarks and print one line per number."""
+    for module in (bench_centered_clip, bench_step, bench_broadcast):
         for name, ratio, target in module.run():
-            print(f"{ratio:8.3f}  target {target:8}  {name}", flush=True)
+            print(f"{ratio:10.3f}  target {target:8}  {name}", flush=True)
 
 
 if __name__ == "__main__":

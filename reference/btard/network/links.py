@@ -28,7 +28,7 @@ class Links:
 
     def silent(self, now: float, *ends: PeerId) -> bool:
         """Whether one of the two ends of a link is cut off."""
-        return any(now >= self.cuts[peer] for peer in ends if peer in self.cuts)
+        return bool(self.cuts) and any(now >= self.cuts[peer] for peer in ends if peer in self.cuts)
 
     def cut(self, now: float, peers: Iterable[PeerId]) -> None:
         """Cut off ``peers``."""

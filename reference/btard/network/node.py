@@ -15,6 +15,7 @@ from typing import Any
 
 from btard.protocol.broadcast import (
     VERSIONS,
+    Answer,
     Arrival,
     Ask,
     Ballot,
@@ -25,13 +26,13 @@ from btard.protocol.broadcast import (
     Send,
     Timing,
     agreed_broadcast,
-    relay_digest,
+    vouched,
 )
 from btard.protocol.channel import AgreedBroadcast, Delivery, Disclose, Exchange, Gather, Request, Scatter
 from btard.protocol.exchange import Inbox, disclosures, exchange, gather_exchange, scatter_exchange
-from btard.protocol.identity import Identity, verify
+from btard.protocol.identity import Identity
 from btard.protocol.messages import MAX_NOTICES, Envelope, Notices, Phase, Proof, Slot
-from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.model import MAX_PEERS, PeerId, ProtocolError, Roster
 from btard.protocol.step import Expelled, State
 
 ARCHIVED_PHASES = 12
@@ -57,31 +58,29 @@ def key_of(frame: Frame) -> Key:
 
 @dataclass
 class Flooding:
-    """What a node on a sparse overlay has passed on in a phase: nothing twice, and of nobody more than two versions."""
+    """What a node on a sparse overlay has passed on in a phase: nothing twice, and of each peer two versions."""
 
     seen: dict[tuple[PeerId, Slot], dict[bytes, int]]
     """By author and slot: each version's digest, with the longest chain of signatures passed on."""
 
-    def fresh(self, frame: Envelope | Relay) -> bool:
-        """Whether to pass ``frame`` on; a chain only if it is longer than any before (then it counts for longer)."""
+    def fresh(self, frame: Envelope | Relay, roster: Roster) -> bool:
+        """Whether to pass ``frame`` on: not after an equally long chain for it, or for two other versions. Those
+        behind me got these earlier, and can accept them for at least as long. Source: NODE-3."""
         echo, length = (frame.echo, 1 + len(frame.signatures)) if isinstance(frame, Relay) else (frame, 0)
         versions = self.seen.setdefault((echo.sender, echo.slot), {})
         digest = echo.signed_header.digest
-        if versions.get(digest, -1) >= length or (digest not in versions and len(versions) >= VERSIONS):
-            return False
-        if not signed(frame):
-            return False
+        as_long = {version for version, before in versions.items() if before >= length}
+        if digest in as_long or len(as_long) >= VERSIONS or not signed(frame, roster):
+            return False  # requirement: NODE-3
         versions[digest] = length
         return True
 
 
-def signed(frame: Envelope | Relay) -> bool:
-    """Whether all signatures of ``frame`` are good."""
+def signed(frame: Envelope | Relay, roster: Roster) -> bool:
+    """Whether all signatures of ``frame`` are good, and its chain is of other peers of the roster."""
     if isinstance(frame, Envelope):
         return frame.signed_header.authentic
-    digest = relay_digest(frame.echo)
-    chain = all(verify(peer, digest, signature) for peer, signature in frame.signatures)
-    return chain and frame.echo.signed_header.authentic
+    return vouched(frame.echo, dict(frame.signatures), roster) and frame.echo.signed_header.authentic
 
 
 class Node:
@@ -166,6 +165,8 @@ class Node:
         if not self.admits(sender, frame):
             self.ignored += 1
             return
+        if self.relays and isinstance(frame, Answer):
+            self.pass_on_wanted(frame)
         arrival, key = Arrival(now, sender, frame), key_of(frame)
         if key == self.current and self.task is not None:
             self.feed(now, arrival)
@@ -179,7 +180,8 @@ class Node:
     def admits(self, sender: PeerId, frame: Frame) -> bool:
         """Whether a link may bring this frame now: within its share, not stale, not a copy. Passes it on if
         the overlay is sparse."""
-        share = (2 * len(self.roster) + SPARE_FRAMES) * (len(self.roster) if self.relays else 1)
+        peers = len(self.roster) or MAX_PEERS  # not known before the first phase
+        share = (2 * peers + SPARE_FRAMES) * (peers if self.relays else 1)
         if sender == self.id or self.brought[sender] >= share:
             return False  # requirement: LIM-4
         if self.roster and sender not in self.roster:
@@ -197,10 +199,15 @@ class Node:
         if self.roster and author not in self.roster:
             return False
         wanted = self.ballot is not None and isinstance(frame, Envelope) and self.ballot.wants(frame)
-        if not wanted and not self.flooding.setdefault(key_of(frame), Flooding({})).fresh(frame):
+        if not wanted and not self.flooding.setdefault(key_of(frame), Flooding({})).fresh(frame, self.roster):
             return False
         self.outbox.append((None, frame))
         return True
+
+    def pass_on_wanted(self, answer: Answer) -> None:
+        """Send messages that were decided, and that I had to ask for, to neighbours: they may lack them too."""
+        wanted = self.ballot.wants if self.ballot is not None else None
+        self.outbox.extend((None, envelope) for envelope in answer.envelopes if wanted and wanted(envelope))
 
     def keep_early(self, key: Key, arrival: Arrival) -> None:
         """Keep a frame of a phase that I have not reached. Source: LIM-5."""
@@ -212,7 +219,7 @@ class Node:
     def take_late(self, key: Key, arrival: Arrival) -> None:
         """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
         for known, ballot in self.archive:
-            if known == key and isinstance(arrival.frame, Ask):
+            if known == key and isinstance(arrival.frame, Ask):  # requirement: NODE-2
                 self.outbox.extend((send.to, send.frame) for send in ballot.take(arrival))
             elif known == key and isinstance(arrival.frame, Envelope):
                 before = ballot.evidence()
@@ -311,7 +318,7 @@ class Node:
         if isinstance(request, AgreedBroadcast):
             if self.ballot is not None:
                 self.archive.append((self.current, self.ballot))
-            self.ready = now
+            self.ready = now  # requirement: NODE-1
             late, self.late = Notices(evidence=tuple(self.late[:MAX_NOTICES])), []
             self.proceed(now, replace(result, notices=result.notices.merged(late)))
         elif isinstance(request, (Scatter, Gather)):

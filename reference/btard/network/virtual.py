@@ -19,7 +19,15 @@ from btard.network.links import Links, Neighbours
 from btard.network.node import Node
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
 from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame, max_frame
-from btard.protocol.channel import AgreedBroadcast, AppendRecord, ComputeGradient, Delivery, Gather, Request
+from btard.protocol.channel import (
+    AgreedBroadcast,
+    AppendRecord,
+    ComputeGradient,
+    Delivery,
+    Gather,
+    Request,
+    StepApplied,
+)
 from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
@@ -51,6 +59,8 @@ class NetworkSimulation(Simulation):
     traffic: Counter[Phase] = field(default_factory=Counter)
     """Bytes sent in each phase, by all peers."""
     now: float = 0.0
+    moved: bool = True
+    """Whether a peer has applied a step or left since the last look."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,6 +87,7 @@ class NetworkSimulation(Simulation):
     def cut(self, peers: Iterable[PeerId]) -> None:
         """From now on nobody hears ``peers``, and they hear nobody."""
         self.network.cut(self.now, peers)
+        self.moved = True
 
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""
@@ -100,13 +111,16 @@ class NetworkSimulation(Simulation):
         """Play the run to its end; yields after every applied step, and once after the closing record. A run that
         goes on begins with what it was interrupted at."""
         self.start_all()
-        step = self.first_step
+        step, going_on = self.first_step, True
         if step:
             yield self.observe()
-        while self.events and any(self.takes_part(seat) for seat in self.honest):
+        while self.events and going_on:
             self.now, _, _, action = heapq.heappop(self.events)
             action()
-            applied = min((seat.state.step for seat in self.honest if self.takes_part(seat)), default=step)
+            if not self.moved:
+                continue
+            self.moved, here = False, [seat for seat in self.honest if self.takes_part(seat)]
+            going_on, applied = bool(here), min((seat.state.step for seat in here), default=step)
             if applied > step:
                 step = applied
                 yield self.observe()
@@ -212,7 +226,7 @@ class NetworkSimulation(Simulation):
 
     def finish(self, seat: Seat, node: Node) -> None:
         """A peer's run has ended. Raises its error if it is honest and within reach."""
-        seat.finished = True
+        seat.finished = self.moved = True
         if node.state is not None:
             seat.state = node.state
         elif node.error is not None and not seat.byzantine and not self.network.lost(seat.id):
@@ -230,8 +244,8 @@ class NetworkSimulation(Simulation):
 
     def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
         """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
-        linked = [peer for peer in (self.neighbours or {sender: self.nodes})[sender] if peer != sender]
-        here = [peer for peer in linked if peer in self.seats and not self.seats[peer].finished]
+        linked = self.nodes if self.neighbours is None else self.neighbours[sender]
+        here = [peer for peer in linked if peer != sender and peer in self.seats and not self.seats[peer].finished]
         if to is None or (self.neighbours is not None and isinstance(frame, Envelope)):
             return here
         return [to] if to in linked else []
@@ -276,6 +290,7 @@ class NetworkSimulation(Simulation):
 
     def serve(self, seat: Seat, request: Request) -> Any:
         """Answer a request that needs no network."""
+        self.moved = self.moved or isinstance(request, StepApplied)
         revealed = isinstance(request, AppendRecord) and request.record.slot.phase is Phase.REVEAL
         if revealed and not seat.byzantine and not seat.follows:
             for part in self.nodes[seat.id].aggregates:

@@ -8,7 +8,7 @@ not all equal, Dolev–Strong over the echoes. It does no input or output and ha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
@@ -284,10 +284,10 @@ class Ballot:
     """Signed messages by sender and digest: the first two versions, and the one that was decided."""
     echoes: dict[PeerId, dict[bytes, Envelope]] = field(default_factory=dict)
     """Accepted echoes by author and digest, at most two versions each."""
-    direct: set[PeerId] = field(default_factory=set)
-    """Whose echo came from the network before the fallback, not only in a relay."""
     mine: Envelope | None = None
     """My echo."""
+    asked: set[PeerId] = field(default_factory=set)
+    """Whom I asked for the certificate."""
     certificate: dict[PeerId, bytes] = field(default_factory=dict)
     """Signatures of echoes equal to mine; a certificate when it has everyone's."""
     complaints: set[PeerId] = field(default_factory=set)
@@ -313,7 +313,8 @@ class Ballot:
                 self.hear(envelope)
             case Relay() as relay:
                 return self.accept(relay, arrival.now)
-            case Offer() if self.mine and not self.certified():
+            case Offer() if self.mine and not self.certified() and arrival.sender not in self.asked:
+                self.asked.add(arrival.sender)
                 return [Send(Ask(self.place.slot), arrival.sender)]  # requirement: BCAST-5
             case Ask() as asked:
                 return [Send(self.answer(asked), arrival.sender)]
@@ -326,16 +327,17 @@ class Ballot:
         sender, slot = envelope.sender, self.place.slot
         if sender not in self.place.roster or envelope.run != self.place.run:
             return
-        if envelope.slot == slot:
+        if envelope.slot == slot and len(envelope.body) <= MAX_AGREED_BODY:
             keep_version(self.messages, envelope, VERSIONS + self.wants(envelope))
-        elif self.fallback is None and self.is_echo(envelope) and self.keep_echo(envelope):
-            self.direct.add(sender)
+        elif self.fallback is None and self.is_echo(envelope):
+            self.keep_echo(envelope)
 
     def wants(self, envelope: Envelope) -> bool:
-        """Whether ``envelope`` was decided and is not here yet."""
-        sender, digest = envelope.sender, envelope.signed_header.digest
-        decided = self.decided is not None and self.decided.get(sender) == digest
-        return decided and digest not in self.messages.get(sender, {})
+        """Whether ``envelope`` was decided, is genuine, and is not here yet."""
+        sender, header = envelope.sender, envelope.signed_header
+        if self.decided is None or self.decided.get(sender) != header.digest:
+            return False
+        return header.digest not in self.messages.get(sender, {}) and header.authentic
 
     def is_echo(self, envelope: Envelope) -> bool:
         """Whether ``envelope`` has the form of an echo of this phase: my log head, one entry per peer."""
@@ -363,14 +365,13 @@ class Ballot:
 
     def miss_echoes(self) -> None:
         """Remember whose echo did not come before the fallback: I may complain, whatever comes later."""
-        self.complaints |= {peer for peer in self.place.roster if peer not in self.direct}  # requirement: BCAST-8
+        self.complaints |= {peer for peer in self.place.roster if peer not in self.echoes}  # requirement: BCAST-8
 
     def echo(self) -> Envelope:
         """My echo: the digest of the first version that I got of everyone's message."""
         place = self.place
         vector = tuple(next(iter(self.messages.get(peer, ())), None) for peer in place.roster)
         self.mine = seal(place.identity, place.run, place.slot.echo, place.log_head, encode(Echo(vector).to_item()))
-        self.direct.add(place.identity.peer_id)
         for versions in list(self.echoes.values()):
             for echo in list(versions.values()):
                 self.keep_echo(echo)
@@ -384,11 +385,13 @@ class Ballot:
     # -- Certificates -----------------------------------------------------------------------------
 
     def answer(self, asked: Ask) -> Answer:
-        """The certificate, if I hold it, and to those who name what they hold, the messages that they lack."""
+        """The certificate, if I hold it; and to those who name what they hold, the messages that they lack of
+        those that were decided, or before that, of those that I echoed."""
         signatures = tuple(self.certificate[peer] for peer in self.place.roster) if self.certified() else ()
-        kept = (envelope for versions in self.messages.values() for envelope in versions.values())
-        lacking = tuple(envelope for envelope in kept if envelope.signed_header.digest not in asked.held)
-        return Answer(self.place.slot, signatures, lacking[:MAX_PEERS] if asked.held else ())
+        named = zip(self.place.roster, self.delivered() if asked.held else (), strict=False)
+        wanted = [(peer, digest) for peer, digest in named if digest is not None and digest not in asked.held]
+        here = (self.messages.get(peer, {}).get(digest) for peer, digest in wanted)
+        return Answer(self.place.slot, signatures, tuple(envelope for envelope in here if envelope is not None))
 
     def learn(self, answer: Answer) -> None:
         """Take in messages, and a certificate for my own echo if all of it is good."""
@@ -402,7 +405,9 @@ class Ballot:
 
     def signed_mine(self, peer: PeerId, signature: bytes) -> bool:
         """Whether ``signature`` is ``peer``'s under an echo equal to mine."""
-        return self.mine is not None and replace(self.mine, sender=peer, signature=signature).signed_header.authentic
+        if self.mine is None:
+            return False
+        return replace(self.mine.signed_header, sender=peer, signature=signature).authentic
 
     # -- Fallback: Dolev–Strong over the echoes -----------------------------------------------------
 
@@ -420,7 +425,7 @@ class Ballot:
         if echo.sender not in self.place.roster or echo.run != self.place.run or not self.is_echo(echo):
             return []
         known = echo.signed_header.digest in self.echoes.get(echo.sender, {})
-        if known or not self.in_time(1 + len(signers), now) or not self.vouched(echo, signers):
+        if known or not self.in_time(1 + len(signers), now) or not vouched(echo, signers, self.place.roster):
             return []
         accepted = self.keep_echo(echo)
         if not accepted or self.fallback is None or len(signers) >= self.place.tolerated:
@@ -433,14 +438,6 @@ class Ballot:
             return True
         began, length = self.fallback
         return now <= began + (signatures - 1) * length  # requirement: BCAST-7
-
-    def vouched(self, echo: Envelope, signers: dict[PeerId, bytes]) -> bool:
-        """Whether all ``signers`` are other peers of the roster, and their signatures are good."""
-        digest, roster = relay_digest(echo), self.place.roster
-        return all(
-            peer in roster and peer != echo.sender and verify(peer, digest, signature)
-            for peer, signature in signers.items()
-        )
 
     def vouch(self, echo: Envelope, signers: dict[PeerId, bytes]) -> Relay:
         """``echo`` with my signature added."""
@@ -488,8 +485,9 @@ class Ballot:
 
     def notices(self, digests: Sequence[bytes | None]) -> Notices:
         """Complaints, equivocations seen, and echoes that differ from what was delivered. Source: BCAST-8."""
-        others = (echo for author, versions in self.echoes.items() for echo in versions.values() if echo != self.mine)
-        divergent = tuple(echo for echo in others if differs(echo, digests))
+        others = [echo for versions in self.echoes.values() for echo in versions.values() if echo != self.mine]
+        differing = {body for body, echo in {echo.body: echo for echo in others}.items() if differs(echo, digests)}
+        divergent = tuple(echo for echo in others if echo.body in differing)
         return Notices(tuple(sorted(self.complaints)), self.evidence()[:MAX_NOTICES], divergent[:MAX_ECHOES])
 
     def evidence(self) -> tuple[Proof, ...]:
@@ -499,9 +497,10 @@ class Ballot:
 
 
 def keep_version(kept: dict[PeerId, dict[bytes, Envelope]], envelope: Envelope, most: int = VERSIONS) -> bool:
-    """Keep ``envelope`` if it is signed and fewer than ``most`` other versions are there; whether it is kept."""
+    """Keep ``envelope`` if it is signed and fewer than ``most`` other versions are there; whether it is kept.
+    Source: BCAST-9."""
     versions, header = kept.setdefault(envelope.sender, {}), envelope.signed_header
-    if header.digest not in versions and len(versions) < most and header.authentic:
+    if header.digest not in versions and len(versions) < most and header.authentic:  # requirement: BCAST-9
         versions[header.digest] = envelope
     if not versions:
         del kept[envelope.sender]
@@ -513,10 +512,19 @@ def relay_digest(echo: Envelope) -> bytes:
     return tagged_hash("btard/relay", echo.signed_header.digest)
 
 
+def vouched(echo: Envelope, signers: Mapping[PeerId, bytes], roster: Roster) -> bool:
+    """Whether all ``signers`` are peers of the roster other than the author, and their signatures are good."""
+    digest = relay_digest(echo)
+    return all(
+        peer in roster and peer != echo.sender and verify(peer, digest, signature)
+        for peer, signature in signers.items()
+    )
+
+
 def majority(column: Iterable[bytes | None], peers: int) -> bytes | None:
     """The digest that more than half of ``peers`` attest; None if there is none."""
     digest, votes = Counter(column).most_common(1)[0]
-    return digest if 2 * votes > peers else None
+    return digest if 2 * votes > peers else None  # requirement: BCAST-6
 
 
 def proof_of(versions: list[Envelope]) -> Proof:

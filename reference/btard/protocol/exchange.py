@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from btard.protocol.broadcast import Arrival, Listen, Networking, Send, Timing
@@ -25,22 +26,33 @@ class Inbox:
     received: dict[Any, Envelope] = field(default_factory=dict)
     """By sender; disclosures by sender and slot."""
 
+    @cached_property
+    def owed(self) -> dict[PeerId, tuple[Slot, bytes]]:
+        """The slot and the announced body hash of each sender's part."""
+        return dict(zip(self.senders, zip(self.slots, self.announced, strict=True), strict=True))
+
+    @cached_property
+    def missing(self) -> set[PeerId]:
+        """Whose announced content is not here."""
+        return set(self.senders)
+
     def take(self, envelope: Envelope) -> None:
         """Keep a part that belongs here; the announced content wins over another that came before. Source: EXCH-2."""
-        if envelope.sender not in self.senders:
+        sender = envelope.sender
+        if sender not in self.missing:
             return
-        index = self.senders.index(envelope.sender)
-        expected = self.announced[index]
-        if not belongs(envelope, self.run, self.slots[index], envelope.sender, expected):
+        slot, expected = self.owed[sender]
+        if not belongs(envelope, self.run, slot, sender, expected):
             return
-        if envelope.sender not in self.received or envelope.signed_header.body_hash == expected:
-            self.received[envelope.sender] = envelope  # requirement: EXCH-2
+        if envelope.signed_header.body_hash == expected:
+            self.missing.discard(sender)
+        elif sender in self.received:
+            return
+        self.received[sender] = envelope  # requirement: EXCH-2
 
     def settled(self) -> bool:
         """Whether everyone's announced content is here."""
-        expected = zip(self.senders, self.announced, strict=True)
-        here = self.received
-        return all(peer in here and here[peer].signed_header.body_hash == wanted for peer, wanted in expected)
+        return not self.missing
 
 
 def exchange(inbox: Inbox, sends: Sequence[Send], timing: Timing, ready: float) -> Networking[dict[Any, Envelope]]:

@@ -1,0 +1,244 @@
+"""A node on a network: whole runs under network faults, and what it takes, keeps, answers and passes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+import networkx as nx
+import pytest
+from broadcasts import HEAD, KEYS, RUN, SLOT, TIMING, digest, echo, message, relay
+from btard.network.links import FaultyLinks, Links
+from btard.network.node import Flooding, Node
+from btard.network.virtual import NetworkSimulation
+from btard.protocol.bans import Fault
+from btard.protocol.broadcast import Answer, Ask, Ballot, Frame, Place, Relay
+from btard.protocol.channel import AgreedBroadcast, Exchange
+from btard.protocol.encoding import encode
+from btard.protocol.identity import Identity
+from btard.protocol.messages import Envelope, Phase, Reveal, Slot, seal
+from btard.protocol.model import PeerId, Roster
+from btard.protocol.step import Conduct, State
+from networks import DELAY, GRADIENT_TIME, end, peers, simulation
+from swarms import identities
+
+A, B, C, D = KEYS[:4]
+ROSTER: Roster = tuple(key.peer_id for key in KEYS[:4])
+VECTOR = tuple(digest(message(key)) for key in KEYS[:4])
+
+
+# -- Whole runs --------------------------------------------------------------------------------------
+
+
+def ring(both_ways: bool) -> dict[PeerId, list[PeerId]]:
+    """Six peers in a ring."""
+    graph = nx.cycle_graph(6, create_using=nx.Graph if both_ways else nx.DiGraph)
+    named = nx.relabel_nodes(graph, dict(enumerate(peers(6))))
+    return {peer: list(named.adj[peer]) for peer in named}
+
+
+def halves() -> tuple[tuple[float, float, frozenset[PeerId]], ...]:
+    """A partition most of the time, each healed in time."""
+    return tuple((k * DELAY, k * DELAY + 0.8, frozenset(peers(6)[k % 3 : k % 3 + 3])) for k in range(60))
+
+
+FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "none": dict,
+    "loss": lambda: {"links": FaultyLinks(0.05, DELAY, loss=0.4, retry=0.1)},
+    "duplication": lambda: {"links": FaultyLinks(0.05, DELAY, duplication=0.5)},
+    "delay and reordering": lambda: {"links": FaultyLinks(0.05, DELAY, jitter=0.95)},
+    "the longest delay": lambda: {"links": Links(DELAY)},
+    "partitions that heal": lambda: {"links": FaultyLinks(0.05, DELAY, retry=0.05, partitions=halves())},
+    "everything": lambda: {
+        "links": FaultyLinks(0.05, DELAY, 0.3, 0.3, 0.9, 0.1, partitions=halves()),
+        "pace": lambda peer: GRADIENT_TIME * (peer[0] % 3) / 2,
+    },
+    "slow peers": lambda: {"pace": lambda peer: GRADIENT_TIME * (peer[0] % 3) / 2, "links": Links(DELAY)},
+    "a ring": lambda: {"links": Links(DELAY / 3), "neighbours": ring(both_ways=True)},
+    "a ring with slow peers": lambda: {
+        "links": FaultyLinks(0.02, DELAY / 3, jitter=0.3),
+        "neighbours": ring(both_ways=True),
+        "pace": lambda peer: GRADIENT_TIME * (peer[0] % 3) / 2,
+    },
+    "one-way links with a way around": lambda: {"links": Links(DELAY / 5), "neighbours": ring(both_ways=False)},
+}
+
+
+@pytest.mark.requirement("NODE-1", "EXCH-1")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_within_the_delay_cost_nobody_anything(fault: str) -> None:
+    """The log is that of the ideal channel, bit by bit."""
+    ideal, networked = end(simulation(ideal=True)), end(simulation(**FAULTS[fault]()))
+    assert networked.state.head == ideal.state.head
+    assert networked.state.removals == ()
+
+
+def test_a_link_slower_than_the_delay_costs_a_seat() -> None:
+    """The other side of the bound."""
+
+    class Late(Links):
+        def arrivals(self, now: float, sender: PeerId, receiver: PeerId) -> Any:
+            return (now + (20 * DELAY if sender == peers(6)[0] else 0.1),)
+
+    removals = end(simulation(links=Late(0.1))).state.removals
+    assert removals[0].peer == peers(6)[0]
+
+
+class TellsOneSomethingElse(Conduct):
+    """Signs two Reveals in step 1, and shows the second one to one peer only."""
+
+    def __init__(self, key: Identity, victim: PeerId) -> None:
+        self.key, self.victim = key, victim
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Another message for the victim; messages only, not what it passes on."""
+        if not isinstance(honest, Envelope) or honest.sender != self.key.peer_id or recipient != self.victim:
+            return (honest,)
+        if honest.slot != Slot(1, 0, Phase.REVEAL):
+            return (honest,)
+        return (seal(self.key, honest.run, honest.slot, honest.log_head, encode(Reveal(bytes(64)).to_item())),)
+
+
+@pytest.mark.requirement("BCAST-8")
+@pytest.mark.parametrize("sparse", [False, True])
+def test_two_versions_of_a_message_cost_their_signer_its_seat_and_nobody_elses(sparse: bool) -> None:
+    keys = identities(6, 0)
+    conducts = {keys[0].peer_id: TellsOneSomethingElse(keys[0], keys[1].peer_id)}
+    network = {"neighbours": ring(both_ways=True), "links": Links(DELAY / 5)} if sparse else {"links": Links(DELAY)}
+    state = end(simulation(conducts=conducts, **network)).state
+    assert [removal.peer for removal in state.removals] == [keys[0].peer_id]
+    expected = {Fault.EQUIVOCATION, Fault.SILENT, Fault.WRONG_OPENING} if sparse else {Fault.EQUIVOCATION}
+    assert state.removals[0].fault in expected
+
+
+# -- One node ----------------------------------------------------------------------------------------
+
+
+def protocol(requests: list[AgreedBroadcast]) -> Exchange[State]:
+    """Asks for these broadcasts, one after the other."""
+    while requests:
+        yield requests.pop(0)
+    return None  # type: ignore[return-value]
+
+
+def request(slot: Slot) -> AgreedBroadcast:
+    """A's message in ``slot``."""
+    return AgreedBroadcast(slot, ROSTER, replace(message(A), slot=slot), 1)
+
+
+def node(*slots: Slot) -> Node:
+    """A's node, started at 0."""
+    made = Node(A, RUN, protocol([request(slot) for slot in slots or (SLOT,)]), TIMING)
+    made.start(0.0)
+    return made
+
+
+def sent(one: Node) -> list[Frame]:
+    """What it wants to send, taken out of its outbox."""
+    frames, one.outbox = [frame for _, frame in one.outbox], []
+    return frames
+
+
+def deliver(one: Node, now: float) -> None:
+    """Let SLOT end with a certificate."""
+    for key in (B, C, D):
+        one.receive(now, key.peer_id, message(key))
+    for key in (B, C, D):
+        one.receive(now, key.peer_id, echo(key, VECTOR))
+
+
+@pytest.mark.requirement("NODE-1")
+def test_deadlines_count_from_the_last_delivery() -> None:
+    one = node(SLOT, SLOT._replace(phase=Phase.REPORT))
+    assert one.wake_at == TIMING.gradient + TIMING.round
+    deliver(one, 1.5)
+    assert one.current == (0, 0, Phase.REPORT.rank)
+    assert one.wake_at == 1.5 + TIMING.gradient + TIMING.round
+
+
+@pytest.mark.requirement("NODE-2")
+def test_a_node_answers_about_past_phases_also_after_its_run() -> None:
+    for slots in ((SLOT, SLOT._replace(phase=Phase.REPORT)), (SLOT,)):
+        one = node(*slots)
+        deliver(one, 1.0)
+        sent(one)
+        one.receive(2.0, B.peer_id, Ask(SLOT, (bytes(32),)))
+        (answer,) = sent(one)
+        assert isinstance(answer, Answer)
+        assert answer.signatures == tuple(echo(key, VECTOR).signature for key in KEYS[:4])
+        assert len(answer.envelopes) == 4
+
+
+def test_frames_that_come_early_are_taken_when_their_phase_begins() -> None:
+    one = node(SLOT._replace(phase=Phase.COMMIT), SLOT)
+    for key in (B, C, D):
+        one.receive(0.0, key.peer_id, message(key))
+    one.wake(one.wake_at or 0.0)
+    while one.current == (0, 0, Phase.COMMIT.rank):
+        one.wake(one.wake_at or 0.0)
+    assert one.ballot is not None and one.ballot.complete()
+
+
+# -- Sparse overlays -----------------------------------------------------------------------------------
+
+
+def flooded(*frames: Any) -> list[bool]:
+    """Which of these are passed on."""
+    flooding = Flooding({})
+    return [flooding.fresh(frame, ROSTER) for frame in frames]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_everything_is_passed_on_once_and_chains_when_they_are_longer() -> None:
+    one, two = relay(echo(B, VECTOR), (C,)), relay(echo(B, VECTOR), (C, D))
+    assert flooded(one.echo, one.echo, one, one, two, one) == [True, False, True, False, True, False]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_of_a_message_two_versions_are_passed_on() -> None:
+    assert flooded(message(B), message(B, 1), message(B, 2), message(C)) == [True, True, False, True]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_late_plain_versions_do_not_block_a_chain_that_is_in_time() -> None:
+    plain = [echo(B, (None, *VECTOR[1:])), echo(B, (None, None, *VECTOR[2:])), echo(B, VECTOR)]
+    assert flooded(*plain, relay(plain[2], (C,))) == [True, True, False, True]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_a_chain_of_strangers_blocks_nothing() -> None:
+    strangers = relay(echo(B, VECTOR), KEYS[4:7])
+    forged = Relay(echo(B, VECTOR), ((C.peer_id, bytes(64)), (D.peer_id, bytes(64))))
+    assert flooded(strangers, forged, relay(echo(B, VECTOR), (C,))) == [False, False, True]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_a_node_passes_on_what_its_neighbours_lack() -> None:
+    one = Node(A, RUN, protocol([request(SLOT)]), TIMING, relays=True)
+    one.start(0.0)
+    sent(one)
+    for frame in (message(C), message(C), replace(message(D), signature=bytes(64)), message(KEYS[4])):
+        one.receive(1.0, B.peer_id, frame)
+    assert sent(one) == [message(C)]
+
+
+@pytest.mark.requirement("NODE-3")
+def test_a_decided_message_that_came_in_an_answer_travels_on() -> None:
+    one = Node(A, RUN, protocol([request(SLOT)]), TIMING, relays=True)
+    one.start(0.0)
+    sent(one)
+    ballot = Ballot(Place(A, RUN, SLOT, ROSTER, 1, HEAD))
+    ballot.decided = dict(zip(ROSTER, VECTOR, strict=True))
+    one.ballot = ballot
+    forged = replace(message(C), signature=bytes(64))
+    one.receive(1.0, B.peer_id, Answer(SLOT, (), (forged, message(C), message(C, 1))))
+    assert sent(one) == [message(C)]
+
+
+def test_traffic_is_counted_by_phase() -> None:
+    run = simulation()
+    assert isinstance(run, NetworkSimulation)
+    end(run)
+    assert sum(run.traffic.values()) == sum(seat.bytes_sent for seat in run.seats.values())
+    assert set(run.traffic) >= {Phase.COMMIT, Phase.SCATTER, Phase.CLOSING}
