@@ -91,6 +91,11 @@ class Limits:
         """Bytes of one peer's frames that are kept early: a gradient's parts, two messages, small frames."""
         return 4 * self.dimension + 2 * self.message + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
 
+    @property
+    def queue(self) -> int:
+        """Bytes that wait for one slow receiver: what a phase sends it at most, twice."""
+        return 2 * (self.part + 2 * self.message + 2 * self.peers * self.relay + ANSWERS * self.answer)
+
     def grown(self, peers: int) -> Limits:
         """The limits once the roster has ``peers`` peers: never less than before."""
         return self if peers <= self.peers else replace(self, peers=peers)
