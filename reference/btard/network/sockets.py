@@ -109,6 +109,11 @@ class Stream:
         """Exactly so many bytes; raises IncompleteReadError at the end."""
         return await self.reader.readexactly(length)
 
+    async def read_count(self) -> int:
+        """An acknowledgement."""
+        number: int = COUNT.unpack(await self.read(COUNT.size))[0]
+        return number
+
     def close(self) -> None:
         """End it at once."""
         self.writer.transport.abort()
@@ -161,9 +166,11 @@ class Outgoing:
         pause = FIRST_RETRY
         while True:
             with suppress(*BROKEN, Refused):
-                stream = await asyncio.wait_for(connect(), HANDSHAKE_TIME)
+                async with asyncio.timeout(HANDSHAKE_TIME):
+                    stream = await connect()
                 try:
-                    self.acknowledged(COUNT.unpack(await asyncio.wait_for(stream.read(COUNT.size), HANDSHAKE_TIME))[0])
+                    async with asyncio.timeout(HANDSHAKE_TIME):
+                        self.acknowledged(await stream.read_count())
                     self.connected.set()
                     pause = FIRST_RETRY
                     await first_failure(self.write(stream), self.read_counts(stream))
@@ -186,14 +193,16 @@ class Outgoing:
     async def read_counts(self, stream: Stream) -> None:
         """Take in acknowledgements."""
         while True:
-            self.acknowledged(COUNT.unpack(await stream.read(COUNT.size))[0])
+            self.acknowledged(await stream.read_count())
 
 
 async def first_failure(*parts: Awaitable[None]) -> None:
     """Run ``parts`` side by side until one of them fails; the others are cancelled. Raises what it raised."""
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
-        await asyncio.gather(*tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
         await end(tasks)
 
@@ -235,7 +244,8 @@ class Door:
     async def attend(self, stream: Stream) -> None:
         """One connection from its beginning to its end."""
         try:
-            peer = await asyncio.wait_for(self.identify(stream), HANDSHAKE_TIME)
+            async with asyncio.timeout(HANDSHAKE_TIME):
+                peer = await self.identify(stream)
             await self.take_frames(peer, stream)
         except Refused as refused:
             self.note(refused)
@@ -376,9 +386,10 @@ class SocketPeer:
 
     async def get_ready(self) -> None:
         """Say that I am ready, once I have a link to everyone or have waited long enough."""
-        waiting = [link.connected.wait() for link in self.links.values()]
         with suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.gather(*waiting), self.patience)
+            async with asyncio.timeout(self.patience):
+                for link in self.links.values():
+                    await link.connected.wait()
         digest = tagged_hash("btard/start", self.node.run)
         self.signatures[self.node.id] = self.node.identity.sign(digest)
         self.tell_start([self.node.id])
