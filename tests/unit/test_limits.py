@@ -345,6 +345,37 @@ def test_thousands_of_frames_of_one_kind_cost_a_node_bounded_memory(kind: Flood)
     assert all(link.early <= limits.early and link.brought <= limits.share for link in node.links.values())
 
 
+@pytest.mark.requirement("LIM-9")
+def test_only_frames_of_phases_that_are_near_are_kept() -> None:
+    simulation = started()
+    node, by = simulation.nodes[simulation.genesis.roster[1]], flooded(simulation, ())
+    step, attempt, _ = node.current
+    near = [(step, attempt, Phase.CLOSING), (step, attempt + 1, Phase.GATHER), (step + 1, 0, Phase.COMMIT)]
+    far = [
+        (step, attempt + 2, Phase.COMMIT),
+        (step + 1, 1, Phase.COMMIT),
+        (step + 2, 0, Phase.COMMIT),
+        (0, 7, Phase.COMMIT),
+    ]
+    for keys, kept in ((near, True), (far, False)):
+        for key in keys:
+            ignored = node.ignored
+            node.read(simulation.now, by.identity.peer_id, encode_frame(by.signed(Slot(*key), b"")))
+            assert (key in node.early, node.ignored == ignored) == (kept, kept), key
+
+
+@pytest.mark.requirement("LIM-1")
+def test_an_agreed_message_of_one_byte_too_many_is_not_heard() -> None:
+    node, by = started().nodes[identities(4, 0)[1].peer_id], flooded(started(), ())
+    slot, room = (
+        Slot(*node.current),
+        node.limits.message - len(by.signed(Slot(*node.current), bytes(70_000)).encode()) + 70_000,
+    )
+    for size, fits in ((room, True), (room + 1, False)):
+        envelope = by.signed(slot, bytes(size))
+        assert node.limits.fits(envelope, len(envelope.encode())) is fits
+
+
 @pytest.mark.requirement("LIM-3")
 def test_what_strangers_send_leaves_no_trace() -> None:
     simulation = started()

@@ -114,7 +114,8 @@ class Limits:
             return slot.phase.agreed and 2 * len(frame.signatures) < self.peers
         if isinstance(frame, Envelope):
             agreed = slot.phase.agreed
-            return slot.part <= (ECHO if agreed else self.peers - 1) and size <= (self.message if agreed else self.part)
+            longest = self.message if agreed else self.part
+            return slot.part <= (ECHO if agreed else self.peers - 1) and size <= longest  # requirement: LIM-1
         return slot.phase.agreed
 
 

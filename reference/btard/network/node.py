@@ -213,7 +213,7 @@ class Node:
         if key <= self.current:
             return key == self.current or key in self.past
         step, attempt, _ = self.current
-        return step < 0 or key[:2] in ((step, attempt), (step, attempt + 1), (step + 1, 0))
+        return step < 0 or key[:2] in ((step, attempt), (step, attempt + 1), (step + 1, 0))  # requirement: LIM-9
 
     def pass_on(self, frame: Envelope | Relay) -> bool:
         """Send a frame that is new and well signed to all neighbours, up to its author's share; whether it was."""

@@ -459,7 +459,7 @@ class SocketPeer:
             self.alarm.cancel()
             self.alarm = None
         if self.node.wake_at is not None:
-            self.alarm = asyncio.get_running_loop().call_at(self.node.wake_at, self.wake)
+            self.alarm = asyncio.get_running_loop().call_at(self.node.wake_at, self.wake)  # requirement: CLOCK-3
 
     def wake(self) -> None:
         """A deadline has come."""
