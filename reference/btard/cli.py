@@ -91,6 +91,12 @@ def train(
     tolerate: Annotated[
         int | None, typer.Option(help="Bound b on faulty peers; default: the number of attackers.")
     ] = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error that gradients of two determinism classes may have; 0: bitwise.")
+    ] = 0.0,
+    classes: Annotated[
+        str | None, typer.Option(help="Determinism classes that peers compute in, in turn: cpu,cpu-2,float64,cuda.")
+    ] = None,
     attack: Annotated[
         str | None, typer.Option(help="Attack, or several, comma-separated: see 'btard attacks', or module:name.")
     ] = None,
@@ -115,11 +121,13 @@ def train(
     faults: Annotated[
         str, typer.Option(help="Network faults, e.g. loss=0.2,duplication=0.1,jitter=0.5,partition=0.3,cut=2@30.")
     ] = "",
+    join: Annotated[str, typer.Option(help="Honest newcomers that ask for a seat: COUNT@STEP.")] = "0@0",
+    leave: Annotated[str, typer.Option(help="Honest peers that leave in good order: COUNT@STEP.")] = "0@0",
     logs: Annotated[str, typer.Option(help="Whose logs to write: one, all or none.")] = "one",
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
-    from btard.network.faults import read_faults
+    from btard.network.faults import read_count, read_faults
     from btard.training.devices import resolve_device
     from btard.training.registry import find_task
     from btard.training.trainer import Settings, read_overrides
@@ -134,6 +142,8 @@ def train(
         peers=peers,
         byzantine=byzantine,
         tolerate=tolerate,
+        tolerance=tolerance,
+        classes=tuple(name.strip() for name in classes.split(",")) if classes else (),
         attack=attack,
         attack_start=attack_start,
         attack_period=attack_period,
@@ -145,6 +155,8 @@ def train(
         data=data,
         channel=channel,
         faults=read_faults(faults),
+        join=read_count("join", join),
+        leave=read_count("leave", leave),
         logs=logs,
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config)),
@@ -200,7 +212,7 @@ class Reporter:
 
     def tell(self, event: Any) -> None:
         """Show one event."""
-        from btard.training.trainer import Advanced, Left, Measured
+        from btard.training.trainer import Advanced, Joined, Left, Measured
 
         self.open(event.run)
         match event:
@@ -218,6 +230,11 @@ class Reporter:
                     f" in {removal.slot.phase.name.title()}: {removal.fault.text}",
                     style="yellow" if byzantine else "red",
                 )
+
+            case Joined(run, peer, step, byzantine):
+                kind = "attacker's key" if byzantine else "honest peer"
+                line = f"{run:>5}  step {step:4}  {kind} {peer.hex()[:8]} has a seat"
+                self.console.print(line, style="red" if byzantine else "green")
 
     def open(self, run: str) -> None:
         """Start a bar for a run that has just begun."""
@@ -377,7 +394,7 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "peers": report.genesis.configuration.peers,
         "records": report.records,
         "trials": report.trials,
-        "verdicts": "recomputed" if report.recomputed else "as recorded",
+        "verdicts": verdicts_of(report),
         "removed": [
             {"peer": r.peer.hex(), "step": r.slot.step, "how": r.how.value, "fault": r.fault.text}
             for r in report.removals
@@ -385,6 +402,13 @@ def describe_report(report: AuditReport) -> dict[str, Any]:
         "parameter_hash": report.state_hash.hex() if report.state_hash else None,
         "head": report.head.hex(),
     }
+
+
+def verdicts_of(report: AuditReport) -> str:
+    """Where the verdicts come from: with tolerance always the votes in the log."""
+    if report.genesis.configuration.tolerance:
+        return "as voted"
+    return "recomputed" if report.recomputed else "as recorded"
 
 
 def show_audit(result: dict[str, Any]) -> None:
@@ -407,6 +431,33 @@ def show_audit(result: dict[str, Any]) -> None:
         console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)
     if result["parameter_hash"]:
         console.print(f"  parameters and optimizer state recomputed: {result['parameter_hash']}", markup=False)
+
+
+# -- classes ------------------------------------------------------------------------------------
+
+
+@app.command("classes", epilog="Example: btard classes --task digits --classes cpu,cpu-2,float64")
+def classes_command(
+    task: Annotated[str, typer.Option(help="Task whose gradients are compared.")] = "digits",
+    classes: Annotated[str, typer.Option(help="Determinism classes, comma-separated.")] = "cpu,cpu-2,float64",
+    seeds: Annotated[int, typer.Option(help="How many gradients to compare.")] = 20,
+    steps: Annotated[int, typer.Option(help="How many steps to train in between.")] = 40,
+    data: Annotated[str | None, typer.Option(help="Path of the data set, for tasks that read one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Measure how far gradients of determinism classes lie apart: what --tolerance must exceed."""
+    from btard.training.noise import class_noise
+    from btard.training.registry import find_task
+
+    if min(seeds, steps) < 1:
+        fail("there must be at least one gradient and one step")
+    names = [name.strip() for name in classes.split(",")]
+    noise = class_noise(find_task(task, path=data), names, seeds, steps)
+    if as_json:
+        print(json.dumps([{"classes": list(pair), "relative_error": error} for pair, error in noise], indent=2))
+        return
+    for (one, other), error in noise:
+        print(f"{one} against {other}: {error:.2e}")
 
 
 # -- attacks ------------------------------------------------------------------------------------

@@ -39,6 +39,25 @@ class ConstantDirection(GradientAttack):
         return (common * (length / np.linalg.norm(common))).astype(np.float32)
 
 
+class WithinTolerance(GradientAttack):
+    """The gradient moved by scale · (η + 2μ), the greatest relative error that no honest validator accuses.
+
+    All attackers move theirs in one fixed direction, so that the errors add up. In exact mode (η = 0) the
+    shift is a millionth: the smallest lie is one.
+    """
+
+    summary = "move the gradient as far as tolerance mode lets pass, in a common direction (default x0.99)"
+    default_scale = 0.99
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The shifted gradient."""
+        config = state.config
+        allowed = (config.tolerance + 2 * config.margin) or 1e-6
+        size = max(float(np.linalg.norm(honest.astype(np.float64))), config.radius_min)
+        common = np.random.default_rng(self.seating.seed).standard_normal(len(honest))
+        return (honest + common * (self.scale * allowed * size / np.linalg.norm(common))).astype(np.float32)
+
+
 class RandomNoise(GradientAttack):
     """Gaussian noise of scale times the honest norm, fresh in every step."""
 

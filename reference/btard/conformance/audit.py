@@ -215,7 +215,7 @@ class Auditor:
 
     def signer(self, entry: Envelope) -> PeerId:
         """The entry's sender, if it ever had a seat."""
-        if entry.sender not in self.genesis.roster:
+        if entry.sender not in self.genesis.roster and entry.sender not in self.state.roster:
             raise LogError(self.position, "it holds a message of a stranger")
         return entry.sender
 
@@ -253,11 +253,11 @@ class Auditor:
         """What the observer derived from the messages must be what the log says."""
         if derived != self.current:
             raise LogError(self.position, "its verdicts are not those that follow from its messages")
+        self.trials += len(derived.verdicts)
         self.head = derived.head_after(self.head)
 
     def recorded(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
         """A judge that reads verdicts instead of recomputing gradients."""
-        self.trials += 1
         if not self.verdicts or self.verdicts[0].trial != trial:
             raise LogError(self.position, "it lacks the verdict of a trial that its messages call for")
         verdict = self.verdicts.pop(0)
@@ -269,8 +269,7 @@ class Auditor:
         yield  # a judge is a generator
 
     def recomputed(self, trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
-        """The peers' own judge, counted."""
-        self.trials += 1
+        """The peers' own judge."""
         self.require_kept(transcript.aggregate is not None)
         return (yield from verification.judge(trial, transcript, residual_ratio))
 
@@ -290,6 +289,8 @@ def plausible(finding: Finding, trial: Trial, transcript: Transcript) -> bool:
     well_formed = len(finding.correction) == expected and bool(np.isfinite(float64_vector(finding.correction)).all())
     if trial.subject is Subject.WORKER:
         fits = finding.peer == trial.accused and finding.fault in WORKER_FAULTS
+    elif trial.subject is Subject.CANDIDATE:
+        fits = finding.peer == trial.accused and finding.fault is Fault.WRONG_HASH
     else:
         guilty_aggregator = finding.peer == trial.accused and finding.fault is Fault.WRONG_AGGREGATE
         fits = guilty_aggregator or (finding.peer in transcript.workers and finding.fault in WORKER_FAULTS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from btard.protocol.channel import AgreedBroadcast, Request
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Report
 from btard.protocol.model import PeerId
+
+if TYPE_CHECKING:
+    from btard.protocol.step import Conduct, State
 
 
 class World:
@@ -35,6 +39,14 @@ class World:
         requests = (request for request in self.requests.values() if isinstance(request, AgreedBroadcast))
         messages = (request.envelope.message for request in requests if request.envelope)
         return [message.matrix() for message in messages if isinstance(message, Report) and message.norms]
+
+
+@runtime_checkable
+class Recruiter(Protocol):
+    """A conduct that brings further keys into the run."""
+
+    def recruits(self, state: State) -> Sequence[tuple[Identity, Conduct]]:
+        """The keys that begin to follow the run at the step boundary ``state``, and how they behave."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Faults:
     """How many honest peers lose all their links for good."""
     cut_step: int = 0
     """After how many steps they do."""
+    heal_step: int = 0
+    """After how many steps they get their links back and ask for their seats; 0 for never."""
 
     @property
     def none(self) -> bool:
@@ -80,7 +82,7 @@ def hops(overlay: str, peers: int) -> int:
 
 
 def read_faults(text: str) -> Faults:
-    """Faults from ``name=value`` pairs; ``cut=COUNT@STEP``. Raises :class:`FaultError`."""
+    """Faults from ``name=value`` pairs; ``cut=COUNT@STEP``, ``heal=STEP``. Raises :class:`FaultError`."""
     values: dict[str, float | int | str] = {}
     for pair in text.split(",") if text else ():
         name, _, value = (part.strip() for part in pair.partition("="))
@@ -88,18 +90,29 @@ def read_faults(text: str) -> Faults:
             require(value in OVERLAYS, f"the overlay is {', '.join(OVERLAYS)}, not '{value}'")
             values["overlay"] = value
         elif name == "cut":
-            count, _, step = value.partition("@")
-            require(count.isdigit() and (step or "0").isdigit(), f"a cut is COUNT@STEP, not '{value}'")
-            values.update(cut=int(count), cut_step=int(step or 0))
+            values["cut"], values["cut_step"] = read_count("cut", value)
+        elif name == "heal":
+            require(value.isdecimal() and value.isascii(), f"'heal' takes a step, not '{value}'")
+            values["heal_step"] = int(value)
         else:
             values[name] = read_share(name, value)
-    return Faults(**values)  # type: ignore[arg-type]
+    faults = Faults(**values)  # type: ignore[arg-type]
+    require(not faults.heal_step or faults.cut_step < faults.heal_step, "only what was cut before can heal")
+    return faults
+
+
+def read_count(name: str, text: str) -> tuple[int, int]:
+    """``COUNT@STEP``, both whole numbers; raises :class:`FaultError`."""
+    count, _, step = text.partition("@")
+    numbers = all(part.isdecimal() and part.isascii() and len(part) < 10 for part in (count, step))
+    require(numbers, f"'{name}' takes COUNT@STEP, not '{text}'")
+    return int(count), int(step)
 
 
 def read_share(name: str, value: str) -> float:
     """A number in [0, 1); raises :class:`FaultError`."""
     names = ("loss", "duplication", "jitter", "partition")
-    require(name in names, f"there is no network fault '{name}': there are {', '.join(names)}, overlay and cut")
+    require(name in names, f"there is no network fault '{name}': there are {', '.join(names)}, overlay, cut and heal")
     try:
         number = float(value)
     except ValueError:

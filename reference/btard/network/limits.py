@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from btard.protocol.broadcast import Frame, Relay
 from btard.protocol.encoding import Oversized
-from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, Envelope
+from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
 from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
 
 MESSAGE_BASE = 24 * 1024
@@ -25,11 +25,14 @@ SPARSE_PHASES = 4
 """How many phases' frames a link of a sparse overlay may bring in one phase of mine."""
 FRAME_COST = 1024
 """Bytes that keeping a frame costs beyond its own."""
+EARLY_GRADIENTS = 2
+"""How many gradients' worth of parts is kept early: a suspect of two steps discloses two."""
 ANSWERS = 4
 """Requests of one peer about one phase that are answered."""
 REMEMBERED_PHASES = 12
 """For how many phases a link's frames are known again if they come twice."""
 FRAME_KINDS = 5
+VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,13 @@ class Limits:
         return min(MESSAGE_BASE + MESSAGE_PER_PEER * self.peers, MAX_AGREED_BODY) + ENVELOPE_OVERHEAD
 
     @property
+    def vote(self) -> int:
+        """Most bytes of a vote, which may carry true reports."""
+        return min(self.message + MAX_CORRECTIONS, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
+
+    @property
     def part(self) -> int:
-        """Most bytes of a part: a whole gradient's worth."""
+        """Most bytes of a part, or of a disclosure: a whole gradient's worth."""
         return 4 * self.dimension + ENVELOPE_OVERHEAD
 
     @property
@@ -64,12 +72,12 @@ class Limits:
     @property
     def answer(self) -> int:
         """Most bytes of an answer: a certificate, and everyone's message, of faulty peers up to three versions."""
-        return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.message
+        return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.vote
 
     @property
     def kinds(self) -> tuple[int, ...]:
         """Most bytes of a frame, by kind."""
-        return max(self.message, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
+        return max(self.vote, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
 
     @property
     def frame(self) -> int:
@@ -88,13 +96,15 @@ class Limits:
 
     @property
     def early(self) -> int:
-        """Bytes of one peer's frames that are kept early: a gradient's parts, two messages, small frames."""
-        return 4 * self.dimension + 2 * self.message + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
+        """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
+        return (
+            EARLY_GRADIENTS * self.part + self.message + self.vote + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
+        )
 
     @property
     def queue(self) -> int:
         """Bytes that wait for one slow receiver: what a phase sends it at most, twice."""
-        return 2 * (self.part + 2 * self.message + 2 * self.peers * self.relay + ANSWERS * self.answer)
+        return 2 * (EARLY_GRADIENTS * self.part + 2 * self.vote + 2 * self.peers * self.relay + self.answer)
 
     def grown(self, peers: int) -> Limits:
         """The limits once the roster has ``peers`` peers: never less than before."""
@@ -114,7 +124,7 @@ class Limits:
             return slot.phase.agreed and 2 * len(frame.signatures) < self.peers
         if isinstance(frame, Envelope):
             agreed = slot.phase.agreed
-            longest = self.message if agreed else self.part
+            longest = self.part if not agreed else self.vote if slot.phase in VOTES else self.message
             return slot.part <= (ECHO if agreed else self.peers - 1) and size <= longest  # requirement: LIM-1
         return slot.phase.agreed
 

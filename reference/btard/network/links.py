@@ -34,6 +34,10 @@ class Links:
         """Cut off ``peers``."""
         self.cuts.update({peer: now for peer in peers if peer not in self.cuts})
 
+    def restore(self, peer: PeerId) -> None:
+        """Give ``peer`` its links back."""
+        self.cuts.pop(peer, None)
+
     def lost(self, peer: PeerId) -> bool:
         """Whether ``peer`` is cut off, now or later."""
         return peer in self.cuts

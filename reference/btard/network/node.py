@@ -31,8 +31,8 @@ from btard.protocol.broadcast import (
     proof_of,
     relay_digest,
 )
-from btard.protocol.channel import AgreedBroadcast, Delivery, Exchange, Gather, Request, Scatter
-from btard.protocol.exchange import exchange, gather_exchange, scatter_exchange
+from btard.protocol.channel import AgreedBroadcast, Delivery, Disclose, Exchange, Gather, Request, Scatter
+from btard.protocol.exchange import Inbox, disclosures, exchange, gather_exchange, scatter_exchange
 from btard.protocol.identity import Identity, verify
 from btard.protocol.messages import Envelope, Notices, Phase, Proof, SignedHeader, Slot
 from btard.protocol.model import PeerId, ProtocolError, Roster
@@ -41,14 +41,16 @@ from btard.protocol.step import Expelled, State
 ARCHIVED_PHASES = 3
 """How many delivered phases a node still answers for: honest peers are never more than one apart."""
 
-Key = tuple[int, int, Phase]
-"""Step, attempt and phase."""
+Key = tuple[int, int, int]
+"""Step, attempt and rank of a phase: honest peers pass through ascending keys."""
+
+Together = AgreedBroadcast | Scatter | Gather | Disclose
+"""What peers ask for together."""
 
 
 def key_of(frame: Frame) -> Key:
     """The phase that ``frame`` is about."""
-    slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
-    return slot.step, slot.attempt, slot.phase
+    return key_of_slot(frame.echo.slot if isinstance(frame, Relay) else frame.slot)
 
 
 @dataclass
@@ -100,8 +102,8 @@ class Node:
         self.roster: Roster = ()
         self.ready = 0.0
         """The latest time at which an honest peer that is with me would have got here."""
-        self.current: Key = (-1, 0, Phase.COMMIT)
-        self.asked: AgreedBroadcast | Scatter | Gather | None = None
+        self.current: Key = (-1, 0, 0)
+        self.asked: Together | None = None
         self.task: Networking[Any] | None = None
         self.ballot: Ballot | None = None
         self.archive: deque[tuple[Key, Ballot]] = deque(maxlen=ARCHIVED_PHASES)
@@ -134,6 +136,11 @@ class Node:
         return self.identity.peer_id
 
     @property
+    def phase(self) -> Phase:
+        """The phase that I am in."""
+        return self.asked.slot.phase if self.asked else Phase.COMMIT
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended for this peer."""
         return self.state is not None or self.error is not None
@@ -144,6 +151,11 @@ class Node:
         """Begin the run."""
         self.ready = now
         self.answer(now, None)
+
+    def join(self, now: float, request: AgreedBroadcast) -> None:
+        """Begin with the first broadcast of a new member, whose protocol has been following until here."""
+        self.ready = now
+        self.begin(now, request)
 
     def answer(self, now: float, value: Any) -> None:
         """Go on with the driver's answer to ``request``."""
@@ -271,7 +283,7 @@ class Node:
         except ProtocolError as error:
             self.error, self.task, self.wake_at = error, None, None
         else:
-            if isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+            if isinstance(request, Together):
                 self.begin(now, request)
             else:
                 self.request = request
@@ -280,7 +292,7 @@ class Node:
         """The run is over for me; I still answer who asks."""
         self.state, self.task, self.wake_at = state, None, None
 
-    def begin(self, now: float, request: AgreedBroadcast | Scatter | Gather) -> None:
+    def begin(self, now: float, request: Together) -> None:
         """Start the network's part of ``request``."""
         self.past.append(self.current)
         self.asked, self.current = request, key_of_slot(request.slot)
@@ -291,11 +303,18 @@ class Node:
         if isinstance(request, AgreedBroadcast):
             self.task = self.broadcast(request)
         else:
-            made = scatter_exchange if isinstance(request, Scatter) else gather_exchange
-            inbox, sends = made(request, self.run, self.id)  # type: ignore[arg-type]
+            inbox, sends = self.exchanged(request)
             self.task = exchange(inbox, sends, self.timing, self.ready)
         self.feed(now, None)
         self.catch_up(now)
+
+    def exchanged(self, request: Scatter | Gather | Disclose) -> tuple[Inbox, list[Send]]:
+        """What I expect and send in a point-to-point phase."""
+        if isinstance(request, Scatter):
+            return scatter_exchange(request, self.run, self.id)
+        if isinstance(request, Gather):
+            return gather_exchange(request, self.run, self.id)
+        return disclosures(request, self.run, self.id)
 
     def broadcast(self, request: AgreedBroadcast) -> Networking[Delivery]:
         """The agreed broadcast of ``request``. Raises :class:`ProtocolError` for a peer without a message."""
@@ -366,6 +385,9 @@ class Node:
             if isinstance(request, Gather):
                 self.aggregates = tuple(part for part in (request.envelope, *parts) if part is not None)
             self.proceed(now, parts)
+        elif isinstance(request, Disclose):
+            self.ready += self.timing.round
+            self.proceed(now, tuple(result.get((duty.sender, duty.slot)) for duty in request.duties))
 
 
 def author_of(frame: Envelope | Relay) -> PeerId:
@@ -375,4 +397,4 @@ def author_of(frame: Envelope | Relay) -> PeerId:
 
 def key_of_slot(slot: Slot) -> Key:
     """The phase of ``slot``."""
-    return slot.step, slot.attempt, slot.phase
+    return slot.step, slot.attempt, slot.phase.rank

@@ -8,8 +8,8 @@ are about to send (:class:`~btard.network.coalition.World`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,20 +19,28 @@ from btard.protocol.arithmetic import Float32
 from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
+    CollectLetters,
     ComputeGradient,
     Delivery,
+    Disclose,
+    Duty,
     Exchange,
     FetchContent,
     Gather,
+    ReadVerdict,
     Request,
     Scatter,
     StepApplied,
+    WriteLetter,
 )
 from btard.protocol.identity import Identity
-from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Slot, belongs, body_hash
+from btard.protocol.log import Genesis, Record, Trial, Verdict
+from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Slot, belongs, body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
-from btard.protocol.step import Conduct, Expelled, Peer, State, initial_state, run
+from btard.protocol.step import Conduct, Expelled, Peer, Replica, State, initial_state, run
+
+MAX_WAITING_LETTERS = 256
+"""How many letters wait for a member at most; older ones are dropped."""
 
 
 class AgreementBroken(ProtocolError):
@@ -51,6 +59,13 @@ class Witnessed(Conduct):
 
     def __init__(self, peer: PeerId, world: World) -> None:
         self.peer, self.world = peer, world
+
+    retires: int | None = None
+    """After which step it leaves in good order."""
+
+    def leaves(self, state: State) -> bool:
+        """Whether it is time to leave."""
+        return state.step == self.retires
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The honest gradient."""
@@ -100,6 +115,16 @@ class Seat:
     request: Request | None = None
     bytes_sent: int = 0
     finished: bool = False
+    conduct: Conduct = field(default_factory=Conduct)
+    letters: list[Envelope] = field(default_factory=list)
+    """The latest letters of candidates."""
+    record: Record | None = None
+    """Follows only: the record that it is working on."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether it has no seat in the roster (yet)."""
+        return self.id not in self.state.roster
 
     @property
     def id(self) -> PeerId:
@@ -130,20 +155,42 @@ class Simulation:
     """Called with every record that an honest peer appends to its log."""
     keep: Callable[[PeerId, bytes], None] = lambda peer, content: None
     """Called with every aggregate that an honest peer gathers."""
+    classes: Mapping[PeerId, Oracle] = field(default_factory=dict)
+    """What evaluates the gradients of peers in another determinism class than ``oracle``'s."""
 
     def __post_init__(self) -> None:
         by_id = sorted(self.identities, key=lambda identity: identity.peer_id)
         self.seats = {identity.peer_id: self.seat(identity) for identity in by_id}
-        self.gradients = StepOracle(self.oracle)
+        self.gradients: dict[int, StepOracle] = {}
         self.contents: dict[bytes, bytes] = {}
+        self.latest: Record | None = None
+        """The record that an honest member appended last."""
 
     def seat(self, identity: Identity) -> Seat:
         """Start one peer's generator."""
-        conduct = self.conducts.get(identity.peer_id)
-        state = initial_state(self.genesis, self.parameters)
+        return self.begin(identity, self.conducts.get(identity.peer_id), initial_state(self.genesis, self.parameters))
+
+    def begin(self, identity: Identity, conduct: Conduct | None, state: State) -> Seat:
+        """Start a peer at ``state``; Byzantine if it has a ``conduct``."""
         chosen = conduct or Witnessed(identity.peer_id, self.world)
-        generator = run(Peer(identity, chosen), state)
-        return Seat(identity, conduct is not None, generator, state)
+        return Seat(identity, conduct is not None, run(Peer(identity, chosen), state), state, conduct=chosen)
+
+    def retire(self, peers: Collection[PeerId], step: int) -> None:
+        """Before the run: let honest ``peers`` leave in good order after ``step``."""
+        for seat in self.seats.values():
+            if seat.id in peers and isinstance(seat.conduct, Witnessed):
+                seat.conduct.retires = step
+
+    def welcome(self, identity: Identity, conduct: Conduct | None = None) -> Seat:
+        """At a step boundary: let somebody without a seat follow the run and ask for one. It begins with what
+        an honest member holds, which the members' next Commit confirms or refutes."""
+        member = next(seat for seat in self.honest if not seat.finished and not seat.follows)
+        follower = self.begin(identity, conduct, downloaded(member.state))
+        before = self.seats.get(identity.peer_id)
+        follower.bytes_sent = before.bytes_sent if before else 0
+        self.seats[identity.peer_id] = follower
+        follower.request = self.advance(follower)
+        return follower
 
     @property
     def live(self) -> list[Seat]:
@@ -160,11 +207,11 @@ class Simulation:
         step = 0
         while self.live:
             self.advance_all()
-            self.exchange()
             applied = min((seat.state.step for seat in self.honest if not seat.finished), default=step)
             if applied > step:
                 step = applied
                 yield self.observe()
+            self.exchange()
         yield self.observe()
 
     def observe(self) -> Observed:
@@ -181,18 +228,18 @@ class Simulation:
     # -- Peers ----------------------------------------------------------------------------------
 
     def advance_all(self) -> None:
-        """Let every peer run to its next exchange, the honest ones first."""
+        """Let every peer run to its next exchange: members before those who follow, honest ones before Byzantine."""
         self.world.requests.clear()
-        for seat in sorted(self.live, key=lambda seat: seat.byzantine):
+        for seat in sorted(self.live, key=lambda seat: (seat.follows, seat.byzantine)):
             seat.request = self.advance(seat)
-            if seat.request is not None and not seat.byzantine:
+            if seat.request is not None and not seat.byzantine and not seat.follows:
                 self.world.requests[seat.id] = seat.request
 
     def advance(self, seat: Seat) -> Request | None:
         """Run one peer to its next exchange; None if its run has ended."""
         try:
             request = seat.generator.send(seat.answer)
-            while not isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+            while not isinstance(request, (AgreedBroadcast, Scatter, Gather, Disclose)):
                 request = seat.generator.send(self.serve(seat, request))
             return request
         except StopIteration as stop:
@@ -209,18 +256,40 @@ class Simulation:
         """Answer a request that needs no other peer."""
         match request:
             case ComputeGradient():
-                return self.gradients.answer(request, trusted=not seat.byzantine)
+                return self.oracle_of(seat.id).answer(request, trusted=not seat.byzantine)
             case FetchContent():
                 return self.contents.get(request.content_hash, b"")
             case AppendRecord():
-                if not seat.byzantine:
+                if not seat.byzantine and not seat.follows:
+                    self.latest = request.record
                     self.record(seat.id, request.record)
+            case WriteLetter():
+                for member in self.live:
+                    member.letters = [*member.letters, request.letter][-MAX_WAITING_LETTERS:]
+                seat.bytes_sent += len(self.live) * len(request.letter.encode())
+            case CollectLetters():
+                return tuple(seat.letters)
+            case ReadVerdict():
+                return self.verdict(seat.record or self.latest, request.trial)
             case StepApplied():
                 if not seat.byzantine and request.state.step > max(other.state.step for other in self.honest):
-                    self.gradients.next_step()
+                    for oracle in self.gradients.values():
+                        oracle.next_step()
                     self.world.gradients.clear()
                 seat.state = request.state
         return None
+
+    def oracle_of(self, peer: PeerId) -> StepOracle:
+        """What evaluates this peer's gradients; shared by the peers of one determinism class."""
+        oracle = self.classes.get(peer, self.oracle)
+        return self.gradients.setdefault(id(oracle), StepOracle(oracle))
+
+    def verdict(self, record: Record | None, trial: Trial) -> Verdict:
+        """The members' verdict of ``trial``. Raises :class:`AgreementBroken` if they reached none."""
+        for verdict in record.verdicts if record else ():
+            if verdict.trial == trial:
+                return verdict
+        raise AgreementBroken("a candidate follows a trial that the members did not hold")
 
     @property
     def asked(self) -> Request:
@@ -245,6 +314,8 @@ class Simulation:
                 self.scatter(slot, workers)
             case Gather(slot, workers, _, announced):
                 self.gather(slot, workers, announced)
+            case Disclose(_, duties):
+                self.disclose(duties)
 
     def deliver(
         self, envelope: Envelope | None, slot: Slot, sender: PeerId, copies: int, announced: bytes | None = None
@@ -298,16 +369,48 @@ class Simulation:
             for content in self.contents.values() if not seat.finished else ():
                 self.keep(seat.id, content)
 
+    def disclose(self, duties: tuple[Duty, ...]) -> None:
+        """Every gradient that is owed goes to those that it is owed to."""
+        sent = {seat.id: disclosed(seat, duties) for seat in self.live}
+        received = [
+            self.deliver(sent[duty.sender][index], duty.slot, duty.sender, len(duty.recipients))
+            if duty.sender in sent
+            else None
+            for index, duty in enumerate(duties)
+        ]
+        for seat in self.live:
+            seat.answer = tuple(
+                entry if seat.id in duty.recipients else None for entry, duty in zip(received, duties, strict=True)
+            )
+
+
+def disclosed(seat: Seat, duties: tuple[Duty, ...]) -> tuple[Envelope | None, ...]:
+    """What a peer discloses, by duty."""
+    request = seat.request
+    fits = isinstance(request, Disclose) and len(request.envelopes) == len(duties)
+    return request.envelopes if fits else (None,) * len(duties)  # type: ignore[union-attr]
+
+
+def downloaded(state: State) -> State:
+    """What a newcomer gets from a member at a step boundary: the agreed state and the model; of earlier steps
+    only what stands in the log."""
+    replica = state.replica
+    if replica is not None:
+        replica = Replica(replica.parameters, replica.optimizer, replica.state_hash)
+    bare = (replace(past, parameters=None, state_hash=b"", aggregate=None) for past in state.history)
+    return replace(state, replica=replica, history=tuple(bare), pending=NO_NOTICES, shown={})
+
 
 def agreed(state: State) -> tuple[object, ...]:
     """What all honest peers must hold alike at a step boundary (PROP-1)."""
     model = state.replica.state_hash if state.replica else None
-    return state.head, state.roster, state.tolerated, state.randomness, state.removals, model
+    members = state.roster, state.tolerated, state.removals, state.arrivals, state.probation
+    return state.head, members, state.randomness, model
 
 
 def place(request: Request | None) -> tuple[int, int, int]:
     """The phase that a request belongs to."""
-    if not isinstance(request, (AgreedBroadcast, Scatter, Gather)):
+    if not isinstance(request, (AgreedBroadcast, Scatter, Gather, Disclose)):
         raise AgreementBroken("a peer waits for no exchange")
     return request.slot[:3]
 

@@ -11,7 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
@@ -20,13 +20,18 @@ from btard.network.links import Links, Neighbours
 from btard.network.node import Node
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
 from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame
-from btard.protocol.channel import AppendRecord, ComputeGradient, Request
+from btard.protocol.channel import AgreedBroadcast, AppendRecord, ComputeGradient, Delivery, Gather, Request
+from btard.protocol.identity import Identity
+from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
 from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.step import Conduct
 
 LATENCY = 0.1
 """The usual latency of a simulated link, in units of Δ."""
+
+RECENT_RECORDS = 64
+"""How many records are kept for those who follow."""
 
 decode_once = lru_cache(maxsize=1 << 12)(decode_frame)
 """The same bytes reach many peers of a simulation; they are read once."""
@@ -57,6 +62,8 @@ class NetworkSimulation(Simulation):
         self.connect(self.links or Links(LATENCY * config.delay), self.neighbours)
         self.woken: dict[PeerId, float] = {}
         self.last_sent: tuple[Frame, bytes] | None = None
+        self.records: dict[int, Record] = {}
+        """Agreed records by index, for those who follow."""
 
     def connect(self, links: Links, neighbours: Neighbours | None = None) -> None:
         """Before the run: choose the links, and the overlay if not everyone has a link to everyone."""
@@ -79,7 +86,7 @@ class NetworkSimulation(Simulation):
 
     def honest_are_past(self, node: Node) -> bool:
         """Whether every honest peer has begun the phase after the one that ``node`` has finished."""
-        others = (self.nodes[seat.id] for seat in self.honest if self.takes_part(seat))
+        others = (self.nodes[seat.id] for seat in self.honest if self.takes_part(seat) and seat.id in self.nodes)
         return all(other.current > node.current or other.finished for other in others)
 
     def takes_part(self, seat: Seat) -> bool:
@@ -120,13 +127,48 @@ class NetworkSimulation(Simulation):
         """The event that starts a peer."""
         return lambda: self.act(node, lambda: node.start(self.now))
 
+    def welcome(self, identity: Identity, conduct: Conduct | None = None) -> Seat:
+        """As in the ideal simulation; the newcomer follows the members' records until it has a seat."""
+        self.nodes.pop(identity.peer_id, None)
+        self.network.restore(identity.peer_id)
+        follower = super().welcome(identity, conduct)
+        self.follow(follower)
+        return follower
+
+    def follow(self, seat: Seat) -> None:
+        """Bring a follower up to the latest record, or to the first broadcast that it takes part in."""
+        while not seat.finished:
+            request = seat.request
+            if isinstance(request, AgreedBroadcast):
+                if request.envelope is not None:
+                    return
+                record = next((r for r in self.records.values() if r.slot == request.slot), None)
+                if record is None:
+                    return
+                seat.record, seat.answer = record, Delivery(record.entries)
+            elif isinstance(request, Gather) and all(record.slot < request.slot for record in self.records.values()):
+                return  # the members have not gathered yet
+            else:
+                seat.answer = ()
+            seat.request = self.advance(seat)
+
+    def promote(self, seats: list[Seat]) -> None:
+        """Followers have seats: from now on they take part. All are there before one of them sends."""
+        joining = [(self.node(seat), seat.request) for seat in seats]
+        self.nodes.update({node.id: node for node, _ in joining})
+        for node, request in joining:
+            if isinstance(request, AgreedBroadcast):
+                self.act(node, partial(node.join, self.now, request))
+
     def act(self, node: Node, action: Callable[[], None]) -> None:
         """Let a node act, then do what it asks for, and let rushing peers go on if they may."""
+        if self.nodes.get(node.id) is not node:
+            return  # it was cut off, and has come back as another
         before = node.current
         action()
         self.settle(node)
         if node.current != before and not self.seats[node.id].byzantine:
-            for other in [self.nodes[seat.id] for seat in self.live if seat.byzantine]:
+            for other in [self.nodes[seat.id] for seat in self.live if seat.byzantine and seat.id in self.nodes]:
                 if other.held is not None:
                     other.release(self.now)
                     self.settle(other)
@@ -179,15 +221,14 @@ class NetworkSimulation(Simulation):
 
     def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
         """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
-        linked = [peer for peer in (self.neighbours or {sender: list(self.seats)})[sender] if peer != sender]
+        linked = [peer for peer in (self.neighbours or {sender: self.nodes})[sender] if peer != sender]
         if to is None or (self.neighbours is not None and isinstance(frame, Envelope)):
             return linked
         return [to] if to in linked else []
 
     def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes]:
         """What a peer really sends: a Byzantine one whatever its conduct says."""
-        conduct: Conduct | None = self.conducts.get(seat.id)
-        return [frame] if conduct is None else list(conduct.post(receiver, frame))
+        return list(seat.conduct.post(receiver, frame)) if seat.byzantine else [frame]
 
     def encoded(self, frame: Frame) -> bytes:
         """The bytes of a frame; the last one's are remembered, since it goes to many."""
@@ -199,7 +240,7 @@ class NetworkSimulation(Simulation):
         """Put one frame on one link."""
         data = frame if isinstance(frame, bytes) else self.encoded(frame)
         seat.bytes_sent += len(data)
-        self.traffic[self.nodes[seat.id].current[2]] += len(data)
+        self.traffic[self.nodes[seat.id].phase] += len(data)
         if self.watch and not isinstance(frame, bytes):
             self.watch(self.now, seat.id, receiver, frame, len(data))
         for time in self.network.arrivals(self.now, seat.id, receiver):
@@ -209,8 +250,9 @@ class NetworkSimulation(Simulation):
         """The event of an arrival."""
 
         def bring() -> None:
-            node = self.nodes[receiver]
-            self.act(node, lambda: node.read(self.now, sender, data))
+            node = self.nodes.get(receiver)
+            if node is not None:
+                self.act(node, lambda: node.read(self.now, sender, data))
 
         return bring
 
@@ -218,7 +260,24 @@ class NetworkSimulation(Simulation):
 
     def serve(self, seat: Seat, request: Request) -> Any:
         """Answer a request that needs no network."""
-        if isinstance(request, AppendRecord) and request.record.slot.phase is Phase.REVEAL and not seat.byzantine:
+        revealed = isinstance(request, AppendRecord) and request.record.slot.phase is Phase.REVEAL
+        if revealed and not seat.byzantine and not seat.follows:
             for part in self.nodes[seat.id].aggregates:
                 self.keep(seat.id, part.body)
-        return super().serve(seat, request)
+        answer = super().serve(seat, request)
+        if isinstance(request, AppendRecord) and not seat.byzantine and not seat.follows:
+            self.publish(seat, request.record)
+        return answer
+
+    def publish(self, seat: Seat, record: Record) -> None:
+        """Those who follow get every record as soon as a member has it, and the aggregates before Reveal."""
+        if record.index in self.records:
+            return
+        self.records = {k: v for k, v in self.records.items() if k > record.index - RECENT_RECORDS}
+        self.records[record.index] = record
+        if record.slot.phase is Phase.REVEAL:
+            self.contents = {part.signed_header.body_hash: part.body for part in self.nodes[seat.id].aggregates}
+        followers = [seat for seat in self.live if seat.id not in self.nodes]
+        for follower in followers:
+            self.follow(follower)
+        self.promote([seat for seat in followers if not seat.finished and not seat.follows])

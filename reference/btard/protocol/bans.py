@@ -47,6 +47,10 @@ class Fault(IntEnum):
     """An echo that differs from what was delivered, with neither evidence nor a complaint to explain it."""
     MISSED = 16
     """More than b_t peers say that something owed to them did not come: one of them is honest."""
+    LEAVING = 18
+    """None: it said that it leaves."""
+    WRONG_GRADIENT = 17
+    """Tolerance mode: a committed gradient farther from the recomputed one than the tolerance admits."""
 
     @property
     def text(self) -> str:
@@ -60,6 +64,10 @@ class Departure(Enum):
     CONVICTED = "convicted"
     ABSENT = "absent"
     ELIMINATED = "eliminated"
+    LEFT = "left"
+    """In good order."""
+    REFUSED = "refused"
+    """Convicted without a seat: on probation, or after it had left."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,8 @@ class Departures:
 
     slot: Slot
     removals: list[Removal] = field(default_factory=list)
+    refusals: list[Removal] = field(default_factory=list)
+    """Keys without a seat that were convicted: candidates, and members that had just left."""
 
     def out(self, peer: PeerId) -> bool:
         """Whether ``peer`` has left in this phase."""
@@ -90,6 +100,11 @@ class Departures:
         if not self.out(peer):  # requirement: BAN-2
             how = Departure.ABSENT if fault in (Fault.SILENT, Fault.MISSED) else Departure.CONVICTED
             self.removals.append(Removal(peer, how, fault, self.slot))
+
+    def refuse(self, peer: PeerId, fault: Fault) -> None:
+        """Convict a key without a seat, once: it never gets one."""
+        if not any(removal.peer == peer for removal in self.refusals):
+            self.refusals.append(Removal(peer, Departure.REFUSED, fault, self.slot))
 
     def eliminate(self, first: PeerId, second: PeerId) -> None:
         """Remove both, unless one of them has left already: then the complaint is moot."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from btard.protocol.arithmetic import Float32
-from btard.protocol.log import Record
+from btard.protocol.log import Record, Trial
 from btard.protocol.messages import NO_NOTICES, Envelope, Notices, Slot
-from btard.protocol.model import Roster
+from btard.protocol.model import PeerId, Roster
 
 if TYPE_CHECKING:
     from btard.protocol.step import State
@@ -76,6 +76,28 @@ class Gather:
     """As in :class:`AgreedBroadcast`."""
 
 
+class Duty(NamedTuple):
+    """``sender`` owes its committed gradient of step ``slot.step`` − ``slot.part`` to ``recipients`` (TOL-3, TOL-7)."""
+
+    sender: PeerId
+    slot: Slot
+    recipients: Roster
+
+
+@dataclass(frozen=True)
+class Disclose:
+    """Send ``envelopes[k]`` (None: nothing) to the recipients of duty k; answer: one ``Envelope | None`` per duty.
+
+    Only what belongs to the duty's slot and sender is answered, and None where I am no recipient.
+    """
+
+    slot: Slot
+    duties: tuple[Duty, ...]
+    envelopes: tuple[Envelope | None, ...]
+    work: int = 1
+    """As in :class:`AgreedBroadcast`."""
+
+
 @dataclass(frozen=True)
 class FetchContent:
     """Get the bytes whose body hash is ``content_hash`` from whoever has them; answer: ``bytes``."""
@@ -109,7 +131,38 @@ class StepApplied:
     state: State
 
 
-Request = AgreedBroadcast | Scatter | Gather | FetchContent | ComputeGradient | AppendRecord | StepApplied
+@dataclass(frozen=True)
+class WriteLetter:
+    """Send a candidate's letter to the members. Answer: None."""
+
+    letter: Envelope
+
+
+@dataclass(frozen=True)
+class CollectLetters:
+    """The latest letters of candidates; answer: ``tuple[Envelope, ...]``, in any order, of any content."""
+
+
+@dataclass(frozen=True)
+class ReadVerdict:
+    """The agreed verdict of a trial that I cannot hold myself, from the record to come; answer: ``Verdict``."""
+
+    trial: Trial
+
+
+Request = (
+    AgreedBroadcast
+    | Scatter
+    | Gather
+    | Disclose
+    | FetchContent
+    | ComputeGradient
+    | AppendRecord
+    | StepApplied
+    | WriteLetter
+    | CollectLetters
+    | ReadVerdict
+)
 
 Result = TypeVar("Result")
 Exchange = Generator[Request, Any, Result]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from btard.protocol.broadcast import Arrival, Listen, Networking, Send, Timing
-from btard.protocol.channel import Gather, Scatter
+from btard.protocol.channel import Disclose, Gather, Scatter
 from btard.protocol.messages import Envelope, Slot, belongs
 from btard.protocol.model import PeerId, Roster
 
@@ -21,7 +22,8 @@ class Inbox:
     senders: Roster
     announced: tuple[bytes, ...]
     """The body hash that each sender announced."""
-    received: dict[PeerId, Envelope] = field(default_factory=dict)
+    received: dict[Any, Envelope] = field(default_factory=dict)
+    """By sender; disclosures by sender and slot."""
 
     def take(self, envelope: Envelope) -> None:
         """Keep a part that belongs here; the announced content wins over another that came before. Source: EXCH-2."""
@@ -41,7 +43,7 @@ class Inbox:
         return all(peer in here and here[peer].signed_header.body_hash == wanted for peer, wanted in expected)
 
 
-def exchange(inbox: Inbox, sends: Sequence[Send], timing: Timing, ready: float) -> Networking[dict[PeerId, Envelope]]:
+def exchange(inbox: Inbox, sends: Sequence[Send], timing: Timing, ready: float) -> Networking[dict[Any, Envelope]]:
     """Send my parts, and take what comes until I have everything or no honest part can be on its way any more.
     ``ready``: the latest time at which an honest peer that started when I did sends its own. Source: EXCH-1."""
     yield from sends
@@ -79,3 +81,33 @@ def gather_exchange(request: Gather, run: bytes, me: PeerId) -> tuple[Inbox, lis
         tuple(request.announced[part] for part, _ in others),
     )
     return inbox, [] if request.envelope is None else [Send(request.envelope)]
+
+
+def disclosures(request: Disclose, run: bytes, me: PeerId) -> tuple[Inbox, list[Send]]:
+    """What to expect and to send when gradients are disclosed to those that they are owed to."""
+    owed = [duty for duty in request.duties if duty.sender != me and me in duty.recipients]
+    sends = [
+        Send(envelope, recipient)
+        for duty, envelope in zip(request.duties, request.envelopes, strict=True)
+        if envelope is not None
+        for recipient in duty.recipients
+        if recipient != me
+    ]
+    slots, senders = tuple(duty.slot for duty in owed), tuple(duty.sender for duty in owed)
+    return DisclosureInbox(run, slots, senders, ()), sends
+
+
+@dataclass
+class DisclosureInbox(Inbox):
+    """Disclosures: a sender may owe several, and nobody has announced the hash of the whole."""
+
+    def take(self, envelope: Envelope) -> None:
+        """Keep the first signed body of each slot that is owed to me."""
+        place = (envelope.sender, envelope.slot)
+        expected = place in zip(self.senders, self.slots, strict=True) and place not in self.received
+        if expected and belongs(envelope, self.run, envelope.slot, envelope.sender):
+            self.received[place] = envelope
+
+    def settled(self) -> bool:
+        """Whether everything owed is here."""
+        return len(self.received) == len(self.slots)

@@ -140,6 +140,8 @@ class Subject(IntEnum):
     """Everything that the accused announced about its gradient in an applied attempt."""
     AGGREGATE = 1
     """The residual of the part that the accused aggregated."""
+    CANDIDATE = 2
+    """The gradient that the accused committed to on probation."""
 
 
 @dataclass(frozen=True)

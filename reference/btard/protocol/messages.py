@@ -22,6 +22,10 @@ ENVELOPE_OVERHEAD = 512
 """Upper bound on the bytes that an envelope adds to its body."""
 MAX_ECHOES = 8
 """Most divergent echoes in one message."""
+MAX_STATEMENTS = 4 * MAX_PEERS
+"""Most statements in one vote: the workers of two steps, and their aggregates."""
+MAX_CORRECTIONS = 1 << 18
+"""Most bytes of corrections in one vote."""
 MAX_LETTERS = 64
 """Most letters of candidates in one message."""
 MAX_AGREED_BODY = 4096 + 1024 * MAX_PEERS
@@ -45,12 +49,35 @@ class Phase(IntEnum):
     CLOSING = 6
     PETITION = 7
     PROBATION = 8
+    AUDIT = 9
+    """Tolerance mode: targets disclose their gradients to their validators, before Commit."""
+    COMMIT_TRIAL = 10
+    """Tolerance mode: suspects disclose their gradients to everyone, after Commit."""
+    COMMIT_VOTE = 11
+    REPORT_TRIAL = 12
+    REPORT_VOTE = 13
+
+    @property
+    def rank(self) -> int:
+        """Its place in an attempt: phases begin in ascending order of rank."""
+        return RANKS[self]
 
     @property
     def agreed(self) -> bool:
         """Whether the phase uses agreed broadcast (else point to point, or letters of candidates)."""
         return self in BODIES
 
+
+RANKS = {
+    phase: rank
+    for rank, phase in enumerate(
+        (
+            Phase.AUDIT, Phase.COMMIT, Phase.COMMIT_TRIAL, Phase.COMMIT_VOTE, Phase.SCATTER, Phase.AGGREGATE,
+            Phase.GATHER, Phase.REVEAL, Phase.REPORT, Phase.REPORT_TRIAL, Phase.REPORT_VOTE, Phase.CLOSING,
+            Phase.PETITION, Phase.PROBATION,
+        )
+    )
+}  # fmt: skip
 
 ECHO = 1
 """The ``part`` of an echo's slot."""
@@ -64,7 +91,7 @@ class Slot(NamedTuple):
     phase: Phase
     part: int = 0
     """Scatter, Gather: index of the part (which is also the recipient or the sender). Agreed phases: 0 for
-    the message, 1 for its echo."""
+    the message, 1 for its echo. Disclosures: how many steps ago the gradient was committed."""
 
     @property
     def echo(self) -> Slot:
@@ -356,6 +383,45 @@ class Report:
         return cls(left, right, Notices.from_items(*rest))
 
 
+class Statement(NamedTuple):
+    """What a judge found: ``peer`` is guilty of ``fault`` in ``step`` (TOL-9)."""
+
+    step: int
+    peer: PeerId
+    fault: int
+    """Code of the fault (chapter ``bans``)."""
+    correction: bytes = b""
+    """The true report, in the form of VER-1, if the fault is a wrong report."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Tolerance mode: whom I find guilty in the trials of the phase just ended; who is not listed is not."""
+
+    phase: ClassVar[Phase] = Phase.COMMIT_VOTE
+    statements: tuple[Statement, ...] = ()
+    notices: Notices = NO_NOTICES
+
+    def to_item(self) -> Item:
+        """CDDL ``vote``."""
+        return [[list(statement) for statement in self.statements], *self.notices.to_items()]
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
+        listing, *rest = items(item, 4, "a Vote")
+        statements = tuple(read_statement(entry) for entry in listed(listing, MAX_STATEMENTS))
+        if any(a[:3] >= b[:3] for a, b in pairwise(statements)):
+            raise MessageError("statements are listed in strictly ascending order of step, peer and fault")
+        return cls(statements, Notices.from_items(*rest))
+
+
+def read_statement(item: Item) -> Statement:
+    """CDDL ``statement``; raises :class:`MessageError`."""
+    step, peer, fault, correction = items(item, 4, "a statement")
+    return Statement(count(step), octets(peer, HASH_BYTES), count(fault), octets(correction))
+
+
 @dataclass(frozen=True)
 class Closing:
     """Nothing but its envelope, whose log head is the sender's final one."""
@@ -391,8 +457,9 @@ class Echo:
         return cls(tuple(None if entry is None else octets(entry, HASH_BYTES) for entry in listed(item)))
 
 
-Message = Commit | Aggregate | Reveal | Report | Closing | Echo
-BODIES: dict[Phase, type[Any]] = {body.phase: body for body in (Commit, Aggregate, Reveal, Report, Closing)}
+Message = Commit | Aggregate | Reveal | Report | Vote | Closing | Echo
+BODIES: dict[Phase, type[Any]] = {body.phase: body for body in (Commit, Aggregate, Reveal, Report, Vote, Closing)}
+BODIES[Phase.REPORT_VOTE] = Vote
 
 
 def decode_body(slot: Slot, body: bytes) -> Message:

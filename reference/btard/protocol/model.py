@@ -23,6 +23,8 @@ LEAST_NORM = 2.0**-100
 """Least λ and τ_min: far above float32's subnormals, where scaling loses its relative accuracy (ARITH-4)."""
 GREATEST_REAL = 2.0**100
 """Greatest constant: squares and products of a few such numbers are still finite."""
+MARGIN_SLACK = 1.0 + 2.0**-20
+"""Room for the rounding of norms in the inequality of the margin μ (TOL-1)."""
 RESIDUAL_RATIO = 0.1
 """The usual φ: small enough to cost little accuracy, large enough for float32 aggregates (MODEL-7)."""
 SPREAD_RATIO = 4.0
@@ -84,9 +86,16 @@ def distance_ratio_bound(census: Census, residual_ratio: float, spread_ratio: fl
 
 
 def default_distance_ratio(peers: int, tolerated: int, most: int, residual_ratio: float, spread_ratio: float) -> float:
-    """The κ that is used when none is given: 1 % above the least that the inequality admits."""
-    bound = max(distance_ratio_bound(c, residual_ratio, spread_ratio) for c in reachable(peers, tolerated, most))
-    return 1.01 * bound
+    """The κ that is used when none is given: 1 % above the least that the inequality admits for the first roster
+    and for what a quarter of it leaves behind, as far as n ≥ 2b + 2 allows."""
+    censuses = [*reachable(peers, tolerated, most), *reachable(fewest(peers, tolerated), tolerated, most)]
+    return 1.01 * max(distance_ratio_bound(census, residual_ratio, spread_ratio) for census in censuses)
+
+
+def fewest(peers: int, tolerated: int) -> int:
+    """The size of a roster of ``peers`` after as many orderly leaves as the usual constants admit: a quarter,
+    as far as n ≥ 2b + 2 allows."""
+    return min(peers, max(2 * tolerated + 2, peers - peers // 4))
 
 
 def rounding_reach(census: Census, gradient_clip: float, radius_max: float, residual_ratio: float) -> float:
@@ -105,7 +114,7 @@ def least_radius(
     peers: int, tolerated: int, most: int, gradient_clip: float, radius_max: float, residual_ratio: float
 ) -> float:
     """The least τ_min that MODEL-7 admits."""
-    censuses = reachable(peers, tolerated, most)
+    censuses = [*reachable(peers, tolerated, most), *reachable(fewest(peers, tolerated), tolerated, most)]
     return max(rounding_reach(c, gradient_clip, radius_max, residual_ratio) for c in censuses) * 2 / residual_ratio
 
 
@@ -142,6 +151,10 @@ class Configuration:
     """κ = Δ_max/τ; 0 stands for :func:`default_distance_ratio`."""
     radius_factor: float = 1.0
     """c, the clipping radius in units of the median reported norm."""
+    tolerance: float = 0.0
+    """η, the relative difference that honest gradients may have between determinism classes; 0 for exact mode."""
+    margin: float = 0.0
+    """μ, the room between acquittal and accusation in tolerance mode; 0 stands for 2η."""
     delay: float = 1.0
     """Δ in seconds: the most time between any honest peer's sending and any other's receiving."""
     gradient_time: float = 10.0
@@ -156,6 +169,9 @@ class Configuration:
         """Fill in κ and refuse a configuration that breaks an inequality (MODEL-1 … MODEL-7)."""
         check_counts(self)
         check_constants(self)
+        if self.margin == 0.0:
+            object.__setattr__(self, "margin", 2.0 * self.tolerance)
+        check_tolerance(self)
         if self.distance_ratio == 0.0:
             kappa = default_distance_ratio(
                 self.peers, self.tolerated, self.validators, self.residual_ratio, self.spread_ratio
@@ -201,6 +217,16 @@ def check_constants(config: Configuration) -> None:
     require(0 < start <= high, "0 < tau_0 <= tau_max", f"tau_0 = {start:g}, tau_max = {high:g}")
     require(config.radius_factor > 0, "c > 0", f"c = {config.radius_factor:g}")
     require(config.delay > 0, "Delta > 0", f"Delta = {config.delay:g}")
+
+
+def check_tolerance(config: Configuration) -> None:
+    """The inequalities of tolerance mode: judges of different classes reach one verdict. Source: TOL-1."""
+    eta, mu = config.tolerance, config.margin
+    values = f"eta = {eta:g}, mu = {mu:g} (TOL-1)"
+    require(mu == 0 or eta > 0, "mu = 0 where eta = 0", values)
+    enough = mu * (1 - eta) >= eta * (1 + eta) * MARGIN_SLACK
+    require(eta == 0 or enough, "mu >= eta(1 + eta)/(1 - eta)", values)  # requirement: TOL-1
+    require(eta + 2 * mu < 1, "eta + 2mu < 1", values)
 
 
 def check_ratios(config: Configuration, census: Census) -> None:

@@ -7,14 +7,14 @@ algorithm; what Byzantine peers do differently is a :class:`Conduct` with one me
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
-from btard.protocol import mprng, verification
+from btard.protocol import membership, mprng, tolerance, verification
 from btard.protocol.arithmetic import (
     Float32,
     Float64,
@@ -28,18 +28,24 @@ from btard.protocol.butterfly_clip import Radii, centered_clip, initial_radii, n
 from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
+    CollectLetters,
     ComputeGradient,
     Delivery,
+    Disclose,
+    Duty,
     Exchange,
     FetchContent,
     Gather,
     Scatter,
     StepApplied,
+    WriteLetter,
 )
 from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
-from btard.protocol.log import Genesis, Record, Subject, Trial, Verdict
+from btard.protocol.log import Finding, Genesis, Record, Subject, Trial, Verdict
+from btard.protocol.membership import Probation, Seated
 from btard.protocol.messages import (
+    MAX_LETTERS,
     NO_NOTICES,
     Accusation,
     Aggregate,
@@ -55,6 +61,7 @@ from btard.protocol.messages import (
     Reveal,
     SignedHeader,
     Slot,
+    Vote,
     body_hash,
     seal,
 )
@@ -133,6 +140,14 @@ class State:
     replica: Replica | None = None
     pending: Notices = NO_NOTICES
     """What this peer alone saw go wrong in the last agreed phase; said in its next message."""
+    probation: tuple[Probation, ...] = ()
+    """Candidates for a seat, by id."""
+    arrivals: tuple[Seated, ...] = ()
+    """Who got a seat during the run, in order."""
+    leavers: tuple[PeerId, ...] = ()
+    """Who left in good order at the last step boundary; tried once more in the next Commit."""
+    shown: Mapping[tolerance.Suspect, bytes] = field(default_factory=dict)
+    """Tolerance mode: committed gradients that this peer holds, its own and those disclosed to everyone."""
 
     def transcript(self, step: int) -> Transcript | None:
         """The applied attempt of ``step``, if it is one of the last two."""
@@ -160,6 +175,10 @@ def initial_replica(config: Configuration, parameters: Float32) -> Replica:
     return Replica(parameters, optimizer, state_hash(parameters, optimizer))
 
 
+class WrongDownload(ProtocolError):
+    """What a candidate downloaded is not the agreed state."""
+
+
 class Voided(Exception):
     """Someone left: the attempt is void. ``state`` is the one to retry from."""
 
@@ -185,6 +204,8 @@ class Plan:
     step: int
     validators: tuple[PeerId, ...]
     targets: dict[PeerId, PeerId]
+    inspectors: dict[PeerId, PeerId] = field(default_factory=dict)
+    """Who recomputes which candidate's gradient of step t − 2, by candidate."""
 
     def workers(self, roster: Roster) -> Roster:
         """W: the peers of ``roster`` that contribute a gradient."""
@@ -198,7 +219,7 @@ def plan_step(state: State) -> Plan:
     audited = state.transcript(state.step - 2)
     pool = [peer for peer in audited.workers if peer in state.roster] if audited else []
     targets = mprng.draw_targets(state.randomness, state.step, validators, pool)
-    return Plan(state.step, validators, targets)  # requirement: STEP-2
+    return Plan(state.step, validators, targets, membership.draw_inspectors(state))  # requirement: STEP-2
 
 
 @dataclass(frozen=True)
@@ -214,6 +235,8 @@ class Attempt:
     part_hashes: tuple[tuple[bytes, ...], ...] = ()
     commitments: dict[PeerId, bytes] = field(default_factory=dict)
     aggregate_hashes: tuple[bytes, ...] = ()
+    leaving: tuple[PeerId, ...] = ()
+    """Who leaves after this step."""
 
     def slot(self, phase: Phase, part: int = 0) -> Slot:
         """The slot of ``phase`` in this attempt."""
@@ -254,6 +277,18 @@ class Conduct:
         """The accusations that go into my Commit, in ascending order."""
         return honest
 
+    def petitions(self, state: State) -> bool:
+        """Whether I ask for a seat when I have none."""
+        return True
+
+    def labour(self, state: State, honest: bytes) -> bytes:
+        """The hash that I commit to on probation."""
+        return honest
+
+    def leaves(self, state: State) -> bool:
+        """Whether I leave in good order after this step."""
+        return False
+
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """My message in an agreed phase, whatever it holds."""
         return honest
@@ -285,10 +320,13 @@ class Peer:
 
 
 def run(peer: Peer, state: State) -> Exchange[State]:
-    """A whole run, from ``state`` to the closing record. Raises :class:`Expelled` if this peer must leave."""
+    """A whole run, from ``state`` to the closing record, or until this peer leaves in good order. A peer without
+    a seat follows, and asks for one. Raises :class:`Expelled` if this peer must leave."""
     while state.step < state.config.steps:
         state = yield from training_step(peer, state)
         yield StepApplied(state)
+        if peer.id in state.leavers:
+            return state
     for _ in range(CLOSING_STEPS):
         state = yield from closing_step(peer, state)
     return (yield from close(peer, state))
@@ -300,6 +338,13 @@ class Work:
 
     gradient: Float32 | None
     accusations: tuple[Accusation, ...]
+    notices: Notices = NO_NOTICES
+    letters: tuple[Envelope, ...] = ()
+
+
+def seated(peer: Peer, state: State) -> bool:
+    """Whether this peer is a member; else it only follows."""
+    return peer.id in state.roster
 
 
 def training_step(peer: Peer, state: State) -> Exchange[State]:
@@ -310,21 +355,62 @@ def training_step(peer: Peer, state: State) -> Exchange[State]:
         try:
             return (yield from attempt_step(peer, state, plan, work))
         except Voided as voided:
-            state, work = voided.state, replace(work, accusations=())  # requirement: STEP-9
+            state, work = voided.state, Work(work.gradient, ())  # requirement: STEP-9
 
 
 def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
     """Workers compute their gradient while validators audit; both look for lies about their last part."""
-    gradient = None
+    gradient, notices = None, NO_NOTICES
     accusations = [Accusation(liar, state.step - 1) for liar in lies_about_my_part(peer, state)]
     target = plan.targets.get(peer.id) if peer.id else None
     transcript = state.transcript(state.step - 2)
-    if target and transcript and (yield from verification.audit(transcript, target)):
+    if state.config.tolerance:
+        found, notices = yield from audit_disclosed(peer, state, plan)
+        accusations.extend(found)
+    elif target and transcript and (yield from verification.audit(transcript, target)):
         accusations.append(Accusation(target, state.step - 2))
+    for candidate, inspector in plan.inspectors.items():
+        if inspector == peer.id and transcript and not (yield from verification.inspect(transcript, candidate)):
+            accusations.append(Accusation(candidate, state.step - 2))
     if peer.id in plan.workers(state.roster) and state.step < state.config.steps:
         gradient = yield from compute_gradient(peer, state)
+    letters = yield from correspond(peer, state)
     chosen = peer.conduct.accusations(state, plan, tuple(sorted(accusations)))
-    return Work(gradient, chosen)
+    return Work(gradient, chosen, notices, letters)
+
+
+def correspond(peer: Peer, state: State) -> Exchange[tuple[Envelope, ...]]:
+    """Members collect letters; a peer without a seat writes one: its commitment if it is on probation, else a
+    petition. Source: MEMB-1."""
+    if peer.identity is None or state.config.tolerance or state.step >= state.config.steps:
+        return ()
+    if seated(peer, state):
+        letters: tuple[Envelope, ...] = yield CollectLetters()
+        chosen = {(letter.sender, letter.slot): letter for letter in letters if membership.useful(state, letter)}
+        return tuple(chosen[place] for place in sorted(chosen))[:MAX_LETTERS]
+    mine = next((candidate for candidate in state.probation if candidate.peer == peer.id), None)
+    if mine is not None and mine.since <= state.step and state.replica is not None:
+        seed = mprng.gradient_seed(state.run, state.randomness, state.step, peer.identity.peer_id)
+        raw = yield ComputeGradient(state.replica.parameters, state.replica.state_hash, seed)
+        gradient = admissible_gradient(raw, state.config.gradient_clip)
+        hashed = peer.conduct.labour(state, body_hash(float32_bytes(gradient)))
+        yield from write_letter(peer, state, Phase.PROBATION, hashed)
+    elif mine is None and peer.conduct.petitions(state):
+        yield from write_letter(peer, state, Phase.PETITION, b"")
+    return ()
+
+
+def write_letter(peer: Peer, state: State, phase: Phase, body: bytes) -> Exchange[None]:
+    """Sign a letter and send it to the members."""
+    letter = peer.seal(state, Slot(state.step, 0, phase), body)
+    if letter is not None:
+        yield WriteLetter(letter)
+
+
+def check_replica(state: State, agreed_hash: bytes) -> None:
+    """A candidate's downloaded parameters must be those that the members agree on. Source: MEMB-10."""
+    if state.replica is not None and state.replica.state_hash != agreed_hash:
+        raise WrongDownload("the downloaded parameters are not those that the members agree on")  # requirement: MEMB-10
 
 
 def compute_gradient(peer: Peer, state: State) -> Exchange[Float32 | None]:
@@ -349,11 +435,14 @@ def lies_about_my_part(peer: Peer, state: State) -> list[PeerId]:
 def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[State]:
     """The six phases. Raises :class:`Voided` as soon as anyone leaves. Source: STEP-3 … STEP-8."""
     attempt, gradient = open_attempt(state, plan), work.gradient
+    state = with_my_gradient(peer, state, gradient)
 
     # Commit: bind everyone to its gradient and its share of randomness before anything is shown.
     opening = my_opening(peer, state)
     commit = commit_message(peer, state, attempt, opening, work)
-    state, commits = yield from agree(peer, state, attempt, commit, CommitRules())
+    rules = CommitRules()
+    state, commits = yield from agree(peer, state, attempt, commit, rules)
+    check_replica(state, rules.state_hash)
     attempt = with_commits(attempt, commits)
 
     # Scatter and Aggregate: part j of every gradient goes to worker j, who clips and announces.
@@ -372,9 +461,9 @@ def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[S
     # Report: what every part did to my gradient, projected on directions that nobody could foresee.
     transcript = transcribe(state, attempt, randomness, aggregate)
     report = report_message(peer, state, transcript, gradient)
-    rules = ReportRules(transcript)
-    state, _ = yield from agree(peer, state, attempt, report, rules)
-    return apply_step(state, rules.transcript, inputs, impossible)
+    checks = ReportRules(transcript)
+    state, _ = yield from agree(peer, state, attempt, report, checks)
+    return apply_step(state, checks.transcript, inputs, impossible, attempt.leaving)
 
 
 def closing_step(peer: Peer, state: State) -> Exchange[State]:
@@ -397,7 +486,7 @@ def closing_step(peer: Peer, state: State) -> Exchange[State]:
             return advance(state, mprng.combine(message.opening for message in reveals))
         except Voided as voided:
             state, work = voided.state, Work(None, ())
-            if last:
+            if last and not overdue(state):
                 return advance(state)  # requirement: STEP-10
 
 
@@ -471,30 +560,68 @@ def agree(
     left, :class:`Expelled` if it was this peer. Source: BAN-1."""
     slot = attempt.slot(message.phase)
     delivery = yield from broadcast(peer, state, slot, message)
-    vector = delivery.vector
-    delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
     departures = Departures(slot)
-    rules.begin(state, attempt, delivered)
-    punish_violations(state, attempt, vector, rules, departures)  # requirement: BAN-1
-    punish_echoes(state, delivered, departures)
-    punish_contents(state, delivered, departures)
-    state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
+    delivered = judge_openly(state, attempt, delivery.vector, rules, departures)  # requirement: BAN-1
+    if state.config.tolerance:  # requirement: TOL-5
+        state = yield from write(state, slot, delivery, ())
+        state = yield from try_by_vote(peer, state, attempt, delivered, rules, departures)
+    else:
+        state, verdicts = yield from hold_trials(peer, state, attempt, delivered, rules, departures)
+        state = yield from write(state, slot, delivery, verdicts)
     settle_complaints(state, delivered, departures)
-    record = Record(state.records, slot, vector, verdicts)
-    yield AppendRecord(record)
-    heard = Heard(slot, state.roster, digests(vector))
-    head = record.head_after(state.head)
-    state = replace(state, head=head, records=state.records + 1, last=heard, pending=delivery.notices)
+    state = hear_candidates(state, delivered, rules, departures)
     if departures.removals:
         state = remove(state, departures)
         raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
+    if outlawed(peer, departures):
+        raise Expelled(state)
     return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
+
+
+def hear_candidates(state: State, delivered: dict[PeerId, Message], rules: Rules, departures: Departures) -> State:
+    """Read the letters in a Commit, and strike out candidates that were convicted. Membership is closed in
+    tolerance mode, where no hash of another's gradient can be recomputed. Source: MEMB-4."""
+    if isinstance(rules, CommitRules) and not rules.closing and not state.config.tolerance:
+        state = membership.read_letters(state, delivered, departures)
+    refused = {removal.peer for removal in departures.refusals}
+    return replace(
+        state,
+        removals=(*state.removals, *departures.refusals),
+        probation=tuple(candidate for candidate in state.probation if candidate.peer not in refused),
+        leavers=(),
+    )
+
+
+def outlawed(peer: Peer, departures: Departures) -> bool:
+    """Whether this peer was refused in this phase."""
+    return any(removal.peer == peer.id for removal in departures.refusals)
+
+
+def judge_openly(
+    state: State, attempt: Attempt, vector: Sequence[Envelope | None], rules: Rules, departures: Departures
+) -> dict[PeerId, Message]:
+    """What follows from an agreed vector without a trial; returns the readable messages by sender."""
+    delivered = {e.sender: e.message for e in vector if e is not None and e.message is not None}
+    rules.begin(state, attempt, delivered)
+    punish_violations(state, attempt, vector, rules, departures)
+    punish_echoes(state, delivered, departures)
+    punish_contents(state, delivered, departures)
+    return delivered
+
+
+def write(state: State, slot: Slot, delivery: Delivery, verdicts: tuple[Verdict, ...]) -> Exchange[State]:
+    """Append an agreed phase to the log."""
+    record = Record(state.records, slot, delivery.vector, verdicts)
+    yield AppendRecord(record)
+    heard = Heard(slot, state.roster, digests(delivery.vector))
+    head = record.head_after(state.head)
+    return replace(state, head=head, records=state.records + 1, last=heard, pending=delivery.notices)
 
 
 def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchange[Delivery]:
     """Send ``message`` with what the channel told me to say, and get everyone's."""
     message = peer.conduct.say(state, slot, with_notices(message, state.pending))
-    envelope = peer.seal(state, slot, encode(message.to_item()))
+    envelope = peer.seal(state, slot, encode(message.to_item())) if seated(peer, state) else None
     delivery: Delivery = yield AgreedBroadcast(slot, state.roster, envelope, state.tolerated, work_before(state, slot))
     return delivery
 
@@ -511,7 +638,7 @@ def work_before(state: State, slot: Slot) -> int:
     whatever the phase computes, one for the gradient or the audit of a step's first Commit, and those of
     the last trials. Source: BCAST-3."""
     opening = slot.phase is Phase.COMMIT and slot.attempt == 0
-    return 1 + opening + state.work  # requirement: BCAST-3
+    return 1 + opening * (1 + bool(state.probation)) + state.work  # requirement: BCAST-3
 
 
 def digests(vector: Sequence[Envelope | None]) -> tuple[bytes | None, ...]:
@@ -532,6 +659,13 @@ def punish_violations(
             fault = proven_fault(state, attempt, proof, message)
             if fault is not None and proof[0].sender in state.roster:
                 departures.remove(proof[0].sender, fault)
+            elif fault is not None and proof[0].sender in without_seat(state):
+                departures.refuse(proof[0].sender, fault)
+
+
+def without_seat(state: State) -> set[PeerId]:
+    """Who can be convicted although it has no seat: candidates, and members that have just left."""
+    return {*state.leavers, *(candidate.peer for candidate in state.probation)}
 
 
 def public_fault(
@@ -652,8 +786,9 @@ def settle_complaints(state: State, delivered: dict[PeerId, Message], departures
 
 def complained_of(message: Message) -> set[PeerId]:
     """Whom the sender of ``message`` blames for what nobody else can verify."""
-    accused = message.accusations if isinstance(message, Reveal) else ()
-    return {*message.notices.complaints, *(accusation.accused for accusation in accused)}
+    accused = [a.accused for a in message.accusations] if isinstance(message, Reveal) else []
+    missed = [s.peer for s in message.statements if s.fault == Fault.MISSED] if isinstance(message, Vote) else []
+    return {*message.notices.complaints, *accused, *missed}
 
 
 def hold_trials(
@@ -672,22 +807,25 @@ def hold_trials(
         charge = queue.pop(0)
         trial, past = charge.trial, transcripts[charge.trial.step]
         settled = trial.subject is Subject.AGGREGATE and trial.accused in past.settled
-        if departures.out(trial.accused) or trial.accused not in state.roster or settled:  # requirement: BAN-8
+        here = trial.accused in state.roster or trial.accused in without_seat(state)
+        if departures.out(trial.accused) or not here or settled:  # requirement: BAN-8
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
-        work += 1 if trial.subject is Subject.WORKER else len(past.workers)
-        punish(charge, verdict, state.roster, departures)
+        work += len(past.workers) if trial.subject is Subject.AGGREGATE else 1
+        punish(charge, verdict, state, departures)
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
     return replace(rules.settle(state, transcripts), work=work), tuple(verdicts)
 
 
-def punish(charge: Charge, verdict: Verdict, roster: Roster, departures: Departures) -> None:
+def punish(charge: Charge, verdict: Verdict, state: State, departures: Departures) -> None:
     """Guilty: banned, unless out already. Acquitted: every accuser is banned. Source: BAN-9."""
-    for finding in verdict.findings:
-        if finding.peer in roster:  # a trial of an earlier step also judges workers who have left since
+    for finding in verdict.findings:  # a trial of an earlier step also judges workers who have left since
+        if finding.peer in state.roster:
             departures.remove(finding.peer, finding.fault)
+        elif finding.peer in without_seat(state):
+            departures.refuse(finding.peer, finding.fault)
     if not verdict.findings:
         for accuser in charge.accusers:
             departures.remove(accuser, Fault.FALSE_ACCUSATION)  # requirement: BAN-9
@@ -739,7 +877,8 @@ def commit_message(peer: Peer, state: State, attempt: Attempt, opening: bytes, w
     hashes = () if work.gradient is None else verification.part_hashes(work.gradient, attempt.bounds)
     commitment = mprng.commitment(state.run, state.step, state.attempt, peer.id or b"", opening)
     replica_hash = state.replica.state_hash if state.replica else bytes(32)
-    return Commit(hashes, commitment, replica_hash, work.accusations)
+    leaving = not state.config.tolerance and peer.conduct.leaves(state)
+    return Commit(hashes, commitment, replica_hash, work.accusations, work.letters, leaving, work.notices)
 
 
 class CommitRules(Rules):
@@ -766,15 +905,30 @@ class CommitRules(Rules):
             return Fault.MALFORMED  # requirement: STEP-3
         if not all(may_accuse(state, attempt, sender, accusation) for accusation in message.accusations):
             return Fault.FALSE_NOTICE
+        if not all(membership.is_letter(letter, state.run) for letter in message.letters):
+            return Fault.FALSE_NOTICE
         if message.state_hash != self.state_hash:
             return Fault.DIVERGED  # requirement: STEP-4
         return None
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
-        """One trial per accused worker and step, by step, then by id."""
+        """One trial per accused and step, by step, then by id; then one per step of whoever has just left."""
         accusers = accusers_of(delivered, partial(may_accuse, state, attempt))
         ordered = sorted(accusers, key=lambda accusation: (accusation.step, accusation.accused))
-        return [Charge(Trial(a.step, a.accused, Subject.WORKER), accusers[a]) for a in ordered]
+        charges = [Charge(Trial(a.step, a.accused, subject_of(state, a)), accusers[a]) for a in ordered]
+        exams = [
+            Charge(Trial(past.step, leaver, Subject.WORKER))
+            for leaver in state.leavers
+            for past in state.history
+            if leaver in past.workers
+        ]  # requirement: MEMB-9
+        return charges + exams + overdue(state)
+
+
+def subject_of(state: State, accusation: Accusation) -> Subject:
+    """Whether a member or a candidate is accused."""
+    past = state.transcript(accusation.step)
+    return Subject.WORKER if past and accusation.accused in past.workers else Subject.CANDIDATE
 
 
 def accusers_of(
@@ -795,7 +949,11 @@ def may_accuse(state: State, attempt: Attempt, sender: PeerId, accusation: Accus
     target in step t − 2, both in the first attempt only. Source: VER-6."""
     accused, step = accusation
     past = state.transcript(step)
-    if attempt.number > 0 or past is None or accused not in past.workers or accused == sender:
+    if attempt.number > 0 or past is None or accused == sender:
+        return False
+    if accused in attempt.plan.inspectors and step == state.step - 2:
+        return attempt.plan.inspectors[accused] == sender
+    if accused not in past.workers:
         return False
     if step == state.step - 1:
         return sender in past.workers
@@ -807,7 +965,8 @@ def with_commits(attempt: Attempt, commits: Iterable[Commit]) -> Attempt:
     by_peer = dict(zip(attempt.roster, commits, strict=True))
     hashes = tuple(by_peer[worker].part_hashes for worker in attempt.workers)
     commitments = {peer: commit.commitment for peer, commit in by_peer.items()}
-    return replace(attempt, part_hashes=hashes, commitments=commitments)
+    leaving = tuple(peer for peer, commit in by_peer.items() if commit.leaving)
+    return replace(attempt, part_hashes=hashes, commitments=commitments, leaving=leaving)
 
 
 # -- Scatter and Aggregate ------------------------------------------------------------------------
@@ -915,7 +1074,7 @@ def gather(
     work = work_before(state, slot)
     request = Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes, work)
     received: Sequence[Envelope | None] = yield request
-    if peer.id is None:
+    if not seated(peer, state):
         return (yield from fetch_aggregate(state, attempt)), Notices(), ()
     contents, notices = matching(peer, attempt, received, attempt.aggregate_hashes)
     aggregate = np.zeros(state.config.dimension, dtype=np.float32)
@@ -1035,14 +1194,22 @@ class ReportRules(Rules):
 # -- Applying -------------------------------------------------------------------------------------
 
 
-def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, impossible: tuple[PeerId, ...]) -> State:
-    """The canonical update, the radii for the next step, and the transcript for the audits to come. Source: STEP-8."""
+def apply_step(
+    state: State,
+    transcript: Transcript,
+    inputs: Float32 | None,
+    impossible: tuple[PeerId, ...],
+    leaving: tuple[PeerId, ...],
+) -> State:
+    """The canonical update, the radii for the next step, the transcript for the audits to come, and the seats
+    that are given back and taken. Source: STEP-8."""
     medians = lower_median(transcript.reports[:, 1, :].T)
     replica = state.replica
     if replica is not None and transcript.aggregate is not None:
         optimizer = described_optimizer(state.config.optimizer)
         parameters, moments = apply(optimizer, replica.parameters, transcript.aggregate, replica.optimizer)
         replica = Replica(parameters, moments, state_hash(parameters, moments), inputs, impossible)
+    state = membership.end_of_step(state, leaving)
     recent = tuple(past for past in state.history if past.step == state.step - 1)
     applied = replace(
         state,
@@ -1051,3 +1218,164 @@ def apply_step(state: State, transcript: Transcript, inputs: Float32 | None, imp
         replica=replica,
     )
     return advance(applied, transcript.randomness)  # requirement: STEP-8
+
+
+# -- Tolerance mode ---------------------------------------------------------------------------------
+
+TRIAL_PHASES = {
+    Phase.COMMIT: (Phase.COMMIT_TRIAL, Phase.COMMIT_VOTE),
+    Phase.REPORT: (Phase.REPORT_TRIAL, Phase.REPORT_VOTE),
+}
+"""Where the trials of an agreed phase are held: the exchange of disclosures, and the vote."""
+
+
+def with_my_gradient(peer: Peer, state: State, gradient: Float32 | None) -> State:
+    """Keep what I commit in this step for as long as somebody may ask for it. Source: TOL-3."""
+    if not state.config.tolerance or peer.id is None:
+        return state
+    shown = {suspect: body for suspect, body in state.shown.items() if suspect[0] >= state.step - 2}
+    mine = {} if gradient is None else {(state.step, peer.id): float32_bytes(gradient)}
+    return replace(state, shown={**shown, **mine})
+
+
+def disclose(
+    peer: Peer, state: State, slot: Slot, duties: tuple[Duty, ...]
+) -> Exchange[dict[tolerance.Suspect, bytes]]:
+    """Send the gradients that I owe, and collect those owed to me, by step and worker."""
+    suspects = [(duty.slot.step - duty.slot.part, duty.sender) for duty in duties]
+    envelopes = tuple(
+        peer.seal(state, duty.slot, state.shown[suspect]) if duty.sender == peer.id and suspect in state.shown else None
+        for duty, suspect in zip(duties, suspects, strict=True)
+    )
+    answer: Sequence[Envelope | None] = yield Disclose(slot, duties, envelopes)
+    return {suspect: envelope.body for suspect, envelope in zip(suspects, answer, strict=False) if envelope}
+
+
+def audit_disclosed(peer: Peer, state: State, plan: Plan) -> Exchange[tuple[list[Accusation], Notices]]:
+    """C4 in tolerance mode: every target discloses its gradient to its validator, who accuses if it is too far
+    off, and complains if it is not what was committed. Source: TOL-3, TOL-4."""
+    past, slot = state.transcript(state.step - 2), Slot(state.step, 0, Phase.AUDIT)
+    duties = tuple(Duty(plan.targets[v], slot._replace(part=2), (v,)) for v in sorted(plan.targets))
+    if past is None or not duties:
+        return [], NO_NOTICES
+    bodies = yield from disclose(peer, state, slot, duties)
+    target = plan.targets.get(peer.id) if peer.id else None
+    if target is None:
+        return [], NO_NOTICES
+    committed = tolerance.committed_gradient(past, target, bodies.get((past.step, target), b""))
+    if committed is None:
+        return [], Notices((target,))
+    own = yield from verification.recompute_gradient(past, target)
+    bound = tolerance.accusation_bound(state.config)
+    finding = tolerance.examine(past, target, committed, own, bound, state.config.radius_min)
+    return [Accusation(target, past.step)] if finding else [], NO_NOTICES  # requirement: TOL-4
+
+
+def overdue(state: State) -> list[Charge]:
+    """Tolerance mode: trials of aggregators whose parts fail since a report was corrected. Source: TOL-12."""
+    if not state.config.tolerance:
+        return []
+    failing = [(past, part) for past in state.history for part in verification.failing_parts(past, state.config)]
+    trials = [Trial(past.step, past.workers[part], Subject.AGGREGATE) for past, part in failing]
+    return [Charge(trial) for trial in trials if trial.accused in state.roster]  # requirement: TOL-12
+
+
+def try_by_vote(
+    peer: Peer,
+    state: State,
+    attempt: Attempt,
+    delivered: dict[PeerId, Message],
+    rules: Rules,
+    departures: Departures,
+) -> Exchange[State]:
+    """Hold the trials of a phase, all at once: the suspects disclose what they committed, everyone who is still
+    here examines it, and a strict majority of an agreed vote decides. Source: TOL-6 … TOL-11."""
+    called = not (rules.needs_everyone and departures.removals)
+    charges = [
+        charge
+        for charge in (rules.charges(state, attempt, delivered) if called else [])
+        if charge.trial.accused in state.roster and not departures.out(charge.trial.accused)
+    ]
+    transcripts = rules.transcripts(state, attempt)
+    if not charges:
+        return replace(rules.settle(state, transcripts), work=0)
+    if peer.id and departures.out(peer.id):
+        raise Expelled(remove(state, departures))
+    court = replace(
+        state,
+        roster=remaining_roster(state.roster, departures.removals),
+        tolerated=remaining_tolerance(state.tolerated, departures.removals),
+    )  # requirement: TOL-6
+    trials = [charge.trial for charge in charges]
+    suspects = tolerance.suspects(trials, transcripts)
+    trial_phase, vote_phase = TRIAL_PHASES[departures.slot.phase]
+    court = yield from show_suspects(peer, court, attempt.slot(trial_phase), suspects)
+    mine = yield from cast_vote(peer, court, trials, transcripts)
+    slot, court = attempt.slot(vote_phase), replace(court, work=len(suspects))
+    delivery = yield from broadcast(peer, court, slot, mine)
+    votes = judge_openly(court, attempt, delivery.vector, VoteRules(trials, transcripts), departures)
+    ballots, voters = [vote for vote in votes.values() if isinstance(vote, Vote)], len(court.roster)
+    verdicts = tuple(tolerance.verdict_of(t, transcripts, ballots, voters, court.tolerated) for t in trials)
+    court = yield from write(court, slot, delivery, verdicts)
+    for charge, verdict in zip(charges, verdicts, strict=True):
+        punish(charge, verdict, state, departures)
+        transcripts[verdict.trial.step] = learn(transcripts[verdict.trial.step], verdict)
+    settle_complaints(court, votes, departures)  # requirement: TOL-7
+    return rules.settle(replace(court, roster=state.roster, tolerated=state.tolerated, work=0), transcripts)
+
+
+def show_suspects(peer: Peer, court: State, slot: Slot, suspects: Sequence[tolerance.Suspect]) -> Exchange[State]:
+    """Everyone whose gradient is looked at, and who is still here, discloses it to all. Source: TOL-7."""
+    duties = tuple(
+        Duty(worker, slot._replace(part=slot.step - step), court.roster)
+        for step, worker in suspects
+        if worker in court.roster
+    )
+    bodies = yield from disclose(peer, court, slot, duties)
+    fresh = {suspect: body for suspect, body in bodies.items() if suspect[1] != peer.id}
+    return replace(court, shown={**court.shown, **fresh})
+
+
+def cast_vote(
+    peer: Peer, court: State, trials: Sequence[Trial], transcripts: Mapping[int, Transcript]
+) -> Exchange[Vote]:
+    """What I find when I recompute every suspect's gradient in my own determinism class. Source: TOL-8."""
+    if peer.id is None:
+        return Vote()
+    committed: dict[tolerance.Suspect, Float32] = {}
+    findings: list[tuple[int, Finding]] = []
+    bound, floor = tolerance.conviction_bound(court.config), court.config.radius_min
+    for step, worker in tolerance.suspects(trials, transcripts):
+        past = transcripts[step]
+        gradient = tolerance.committed_gradient(past, worker, court.shown.get((step, worker), b""))
+        if gradient is not None:
+            committed[step, worker] = gradient
+        if worker == peer.id or (gradient is None and worker not in court.roster):
+            continue
+        if gradient is None:
+            findings.append((step, Finding(worker, Fault.MISSED)))
+            continue
+        own = yield from verification.recompute_gradient(past, worker)
+        finding = tolerance.examine(past, worker, gradient, own, bound, floor)
+        findings.extend([(step, finding)] if finding else [])
+    for trial in trials:
+        past = transcripts[trial.step]
+        inputs = [committed[trial.step, worker] for worker in past.workers if (trial.step, worker) in committed]
+        if trial.subject is Subject.AGGREGATE and len(inputs) == len(past.workers):
+            finding = tolerance.examine_aggregate(past, trial.accused, inputs, court.config.residual_ratio)
+            findings.extend([(trial.step, finding)] if finding else [])
+    return tolerance.vote_of(findings)
+
+
+class VoteRules(Rules):
+    """A vote: statements about the trials of the phase just ended, as an honest judge could make them."""
+
+    def __init__(self, trials: Sequence[Trial], transcripts: Mapping[int, Transcript]) -> None:
+        self.trials, self.transcripts_tried = trials, transcripts
+
+    def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
+        """TOL-9."""
+        fits = isinstance(message, Vote) and tolerance.well_founded(
+            message, sender, self.trials, self.transcripts_tried, state.roster
+        )
+        return None if fits else Fault.MALFORMED

@@ -26,7 +26,7 @@ from btard.protocol.arithmetic import (
 )
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import partition, residual
-from btard.protocol.channel import ComputeGradient, Exchange
+from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Report, body_hash
 from btard.protocol.model import Configuration, PeerId, Roster
@@ -69,6 +69,8 @@ class Transcript:
     """ĝ, float32 ``[d]``."""
     settled: frozenset[PeerId] = frozenset()
     """Aggregators that have stood trial for their part."""
+    candidates: tuple[tuple[PeerId, bytes], ...] = ()
+    """Who was on probation, with the hash of its gradient of this step."""
 
     @cached_property
     def bounds(self) -> tuple[slice, ...]:
@@ -236,11 +238,17 @@ class Judge(Protocol):
 
 
 def judge(trial: Trial, transcript: Transcript, residual_ratio: float) -> Exchange[Verdict]:
-    """A verdict: a pure function of the agreed log and of recomputed gradients. Source: VER-8."""
+    """A verdict: a pure function of the agreed log and of recomputed gradients. A candidate that does not yet
+    hold what it takes reads the members' verdict. Source: VER-8."""
+    if transcript.parameters is None or transcript.aggregate is None:
+        verdict: Verdict = yield ReadVerdict(trial)
+        return verdict
     if trial.subject is Subject.WORKER:
         findings = yield from try_worker(transcript, trial.accused)
-    else:
+    elif trial.subject is Subject.AGGREGATE:
         findings = yield from try_aggregator(transcript, trial.accused, residual_ratio)
+    else:
+        findings = yield from try_candidate(transcript, trial.accused)
     return Verdict(trial, findings)  # requirement: VER-8
 
 
@@ -249,6 +257,18 @@ def try_worker(transcript: Transcript, worker: PeerId) -> Exchange[tuple[Finding
     gradient = yield from recompute_gradient(transcript, worker)
     finding = examine_worker(transcript, worker, gradient)
     return () if finding is None else (finding,)
+
+
+def try_candidate(transcript: Transcript, candidate: PeerId) -> Exchange[tuple[Finding, ...]]:
+    """Recompute what a candidate committed to on probation. Source: MEMB-6."""
+    honest = yield from inspect(transcript, candidate)
+    return () if honest else (Finding(candidate, Fault.WRONG_HASH),)
+
+
+def inspect(transcript: Transcript, candidate: PeerId) -> Exchange[bool]:
+    """Whether a candidate's commitment is that of its gradient."""
+    gradient = yield from recompute_gradient(transcript, candidate)
+    return dict(transcript.candidates).get(candidate) == body_hash(float32_bytes(gradient))
 
 
 def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: float) -> Exchange[tuple[Finding, ...]]:

@@ -39,16 +39,44 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+class DeterminismClass(NamedTuple):
+    """What decides the bits of a gradient, beside the versions of the libraries."""
+
+    device: str = "cpu"
+    threads: int = 1
+    """Of the CPU; sums over two threads round differently."""
+    double: bool = False
+    """Whether to compute in float64 and round the result to float32."""
+
+
+CLASS = re.compile(r"(cpu|float64)(?:-([1-9][0-9]?))?|(cuda(?::[0-9]{1,3})?)", re.ASCII)
+
+
+def determinism_class(name: str) -> DeterminismClass:
+    """The class called ``cpu``, ``cpu-2`` (two threads), ``float64`` (on the CPU), ``cuda`` or ``cuda:1``.
+
+    Raises :class:`DeviceUnavailable` with one sentence for the user.
+    """
+    form = CLASS.fullmatch(name)
+    if form is None:
+        raise DeviceUnavailable(f"there is no determinism class '{name}': choose cpu, cpu-2, float64 or cuda")
+    if form[3]:
+        resolve_device(name)
+        return DeterminismClass(name)
+    return DeterminismClass("cpu", int(form[2] or 1), form[1] == "float64")
+
+
 @contextmanager
-def reproducible() -> Iterator[None]:
+def reproducible(threads: int = 1) -> Iterator[None]:
     """Everything that could change the bits of a gradient is pinned inside, and as before outside.
 
-    One thread (sums over two threads round differently), deterministic kernels, IEEE float32 products.
+    The number of ``threads`` (sums over two round differently than over one), deterministic kernels, IEEE
+    float32 products.
     """
     with _ONE_AT_A_TIME:
         before = _settings()
         try:
-            _apply(_Settings(1, 2, False, True, ("ieee",) * len(_PRECISIONS)))
+            _apply(_Settings(threads, 2, False, True, ("ieee",) * len(_PRECISIONS)))
             yield
         finally:
             _apply(before)

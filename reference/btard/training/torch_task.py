@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import sample_indices
 from btard.protocol.update import AdamW, Optimizer, Schedule
 from btard.training.calibration import measured_defaults
-from btard.training.devices import reproducible, resolve_device
+from btard.training.devices import determinism_class, reproducible, resolve_device
 from btard.training.draws import uniform
 from btard.training.task import Evaluation, NoLabels, OptionRefused, StatefulModel, TaskDefaults, TaskError
 
@@ -75,6 +77,23 @@ class TorchTask:
         self._initial = self._flat.cpu().numpy().copy()
         self._staging = torch.zeros(self.dimension) if self.device.type == "cuda" else self._flat
         self._defaults, self._optimizer = defaults, optimizer
+        self._threads = 1
+
+    def in_class(self, name: str) -> Self:
+        """The same task as another determinism class computes it: ``cpu``, ``cpu-2``, ``float64`` or ``cuda``.
+
+        Its gradients differ from this one's in their last bits. Raises ``DeviceUnavailable``.
+        """
+        kind, other = determinism_class(name), copy.copy(self)
+        other.device, other._threads = resolve_device(kind.device), kind.threads
+        precision = torch.float64 if kind.double else torch.float32
+        other._model = copy.deepcopy(self._model).to(other.device, precision)
+        other._train = moved(self._train, other.device, precision)
+        other._test = moved(self._test, other.device, precision)
+        other._flat, other._gradient = flatten(other._model)
+        direct = other.device.type == "cpu" and not kind.double
+        other._staging = other._flat if direct else torch.zeros(self.dimension)
+        return other
 
     @property
     def dimension(self) -> int:
@@ -112,7 +131,7 @@ class TorchTask:
     def evaluate(self, parameters: Float32) -> Evaluation:
         """Mean loss, and accuracy where there are classes, over the test examples."""
         total, right, answers = 0.0, 0, 0
-        with reproducible(), torch.no_grad():
+        with reproducible(self._threads), torch.no_grad():
             self._load(parameters)
             for inputs, targets in zip(*(torch.split(side, EVALUATION_BATCH) for side in self._test), strict=True):
                 scores = self._model(inputs)
@@ -125,13 +144,13 @@ class TorchTask:
     def _differentiate(self, parameters: Float32, seed: bytes, relabel: Callable[[Tensor], Tensor]) -> Float32:
         """The gradient of the batch's mean loss."""
         chosen = sample_indices(seed, self.batch_size, len(self._train[0]))
-        with reproducible(), torch.enable_grad():
+        with reproducible(self._threads), torch.enable_grad():
             self._load(parameters)
             indices = torch.from_numpy(chosen).to(self.device)
             inputs, targets = (side[indices] for side in self._train)
             self._gradient.zero_()
             self._loss(self._model(inputs), relabel(targets)).backward()  # type: ignore[no-untyped-call]
-            return self._gradient.cpu().numpy().copy()
+            return self._gradient.to("cpu", torch.float32, copy=True).numpy()
 
     def _load(self, parameters: Float32) -> None:
         """Make ``parameters`` the module's parameters."""
@@ -140,6 +159,12 @@ class TorchTask:
         np.copyto(self._staging.numpy(), parameters)
         if self._staging is not self._flat:
             self._flat.copy_(self._staging)
+
+
+def moved(examples: Examples, device: torch.device, precision: torch.dtype) -> Examples:
+    """``examples`` on a device, what is real in them at a precision."""
+    inputs, targets = (side.to(device, precision if side.is_floating_point() else None) for side in examples)
+    return inputs, targets
 
 
 def build(model: Model, seed: int) -> nn.Module:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from btard.network.coalition import Seating, World
+from btard.network.coalition import Recruiter, Seating, World
 from btard.network.faults import Faults
 from btard.network.simulator import Observed, Simulation
 from btard.network.virtual import NetworkSimulation
@@ -47,7 +47,10 @@ EARLY_STEPS = 40
 ATTACKS = "btard.attacks"
 """The entry-point group of attacks."""
 
-SETTINGS_OVERRIDDEN = {"peers": "peers", "tolerate": "tolerated", "validators": "validators", "steps": "steps"}
+SETTINGS_OVERRIDDEN = {
+    name: name if name != "tolerate" else "tolerated"
+    for name in ("peers", "tolerate", "validators", "steps", "tolerance")
+}
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
@@ -69,6 +72,10 @@ class Settings:
     byzantine: int = 0
     tolerate: int | None = None
     """The bound b; None for the number of attackers."""
+    tolerance: float = 0.0
+    """η, the relative difference that gradients of two determinism classes may have; 0 for bitwise equality."""
+    classes: tuple[str, ...] = ()
+    """Determinism classes; peers compute in them in turn. Empty: all in the task's own."""
     attack: str | None = None
     """Names of attacks, comma-separated; attackers take them in turn."""
     attack_start: int = 0
@@ -84,6 +91,10 @@ class Settings:
     """``broadcast``: every frame over a simulated network; ``ideal``: an agreed channel that cannot fail."""
     faults: Faults = field(default_factory=Faults)
     """What is wrong with the simulated network."""
+    join: tuple[int, int] = (0, 0)
+    """How many honest newcomers ask for a seat, and after how many steps."""
+    leave: tuple[int, int] = (0, 0)
+    """How many honest peers leave in good order, and after which step."""
     logs: str = "one"
     """Whose logs are written: ``one`` honest peer's, ``all`` honest peers', or ``none``."""
     baselines: tuple[str, ...] = ()
@@ -110,6 +121,9 @@ class Settings:
         check(self.logs in ("one", "all", "none"), f"logs are 'one', 'all' or 'none', not '{self.logs}'")
         for name in self.baselines:
             check(name in ("mean", "clean"), f"baselines are 'mean' and 'clean', not '{name}'")
+        check(self.leave[0] < honest, f"{self.leave[0]} leaving peers of {honest} honest ones leave no swarm")
+        closed = self.tolerance > 0 and (self.join[0] or self.leave[0] or self.faults.heal_step)
+        check(not closed, "membership is closed in tolerance mode: nobody can join, leave or return")
         check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
         check(self.attack is None or all(self.attack.split(",")), "an attack must have a name")
 
@@ -154,6 +168,7 @@ def configure(settings: Settings, task: Task) -> Configuration:
         "dimension": task.dimension,
         "steps": settings.steps,
         "validators": settings.validators,
+        "tolerance": settings.tolerance,
         "gradient_clip": task.defaults.gradient_clip,
         "radius_initial": task.defaults.radius_initial,
         "radius_min": radius_floor(settings, task),
@@ -188,6 +203,8 @@ SYMBOLS = {
     "b": "tolerated",
     "d": "dimension",
     "m_max": "validators",
+    "η": "tolerance",
+    "μ": "margin",
     "lambda": "gradient_clip",
     "tau_0": "radius_initial",
     "tau_min": "radius_min",
@@ -195,6 +212,8 @@ SYMBOLS = {
     "phi": "residual_ratio",
     "rho": "spread_ratio",
     "kappa": "distance_ratio",
+    "eta": "tolerance",
+    "mu": "margin",
     "c": "radius_factor",
 }
 """The letters of the specification, also spelled out, which a configuration file may use as well."""
@@ -230,6 +249,23 @@ class Swarm:
         """The attackers' ids."""
         return frozenset(identity.peer_id for identity in self.identities[: self.settings.byzantine])
 
+    def oracles(self) -> dict[PeerId, Any]:
+        """What evaluates each peer's gradients, where that is not the task itself."""
+        made = classes_of(self.task, self.settings.classes)
+        peers = self.genesis.roster if made else ()
+        return {peer: made[index % len(made)] for index, peer in enumerate(peers)}
+
+    def newcomers(self) -> list[Identity]:
+        """Key pairs of the honest newcomers, from the seed."""
+        place = uint64(self.settings.seed)
+        indices = range(self.settings.join[0])
+        return [Identity(tagged_hash("btard/simulated-newcomer", place, uint64(index))) for index in indices]
+
+    def retiring(self) -> frozenset[PeerId]:
+        """The honest peers that leave in good order."""
+        honest = [peer for peer in self.genesis.roster if peer not in self.coalition]
+        return frozenset(honest[len(honest) - self.settings.leave[0] :])
+
     def conducts(self, world: World) -> dict[PeerId, Conduct]:
         """What each attacker does; without an attack they are honest."""
         attackers = sorted(self.coalition)
@@ -245,6 +281,13 @@ class Swarm:
         identity = next(identity for identity in self.identities if identity.peer_id == peer)
         acting = chosen.attack_start, chosen.attack_period, chosen.attack_scale, chosen.seed
         return Seating(peer, world, self.task, *acting, identity)
+
+
+def classes_of(task: Task, names: tuple[str, ...]) -> list[Any]:
+    """``task`` in each of the determinism classes; raises :class:`ProtocolError` if it has none of that name."""
+    make = getattr(task, "in_class", None)
+    check(not names or make is not None, f"task '{task.name}' computes in one determinism class only")
+    return [make(name) for name in names] if make else []
 
 
 def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
@@ -301,6 +344,16 @@ class Left:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """A peer got a seat."""
+
+    run: str
+    peer: PeerId
+    step: int
+    byzantine: bool
+
+
+@dataclass(frozen=True)
 class Advanced:
     """``steps`` steps of ``run`` have been applied."""
 
@@ -308,7 +361,7 @@ class Advanced:
     steps: int
 
 
-Event = Measured | Left | Advanced
+Event = Measured | Left | Joined | Advanced
 
 
 def measured_at(step: int, steps: int) -> bool:
@@ -386,6 +439,10 @@ class SwarmRun:
     last: Observed | None = None
     quality: Evaluation | None = None
     seconds: float = 0.0
+    recruits: set[PeerId] = field(default_factory=set)
+    """Keys that the attackers brought in."""
+    away: tuple[PeerId, ...] = ()
+    """Honest peers that are cut off."""
 
     def play(self) -> Iterator[Event]:
         """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
@@ -395,7 +452,8 @@ class SwarmRun:
             simulation = self.simulation(writer)
             for observed in simulation.run():
                 yield from self.events(observed, began)
-                self.cut(simulation, observed.state.step)
+                self.cut_and_heal(simulation, observed.state.step)
+                self.let_join(simulation, observed.state)
         finally:
             self.seconds = time.perf_counter() - began
             if writer:
@@ -413,7 +471,10 @@ class SwarmRun:
         world = World(swarm.coalition, swarm.genesis.configuration.gradient_clip)
         conducts = swarm.conducts(world)
         carrier = CHANNELS[swarm.settings.channel]
-        simulation = carrier(swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts)
+        simulation = carrier(
+            swarm.genesis, swarm.identities, swarm.parameters, swarm.task, world, conducts, classes=swarm.oracles()
+        )
+        simulation.retire(swarm.retiring(), swarm.settings.leave[1])
         if isinstance(simulation, NetworkSimulation):
             roster, faults = swarm.genesis.roster, swarm.settings.faults
             links = faults.links(swarm.genesis.configuration.delay, roster, swarm.settings.seed)
@@ -422,21 +483,46 @@ class SwarmRun:
             simulation.record, simulation.keep = writer.record, writer.keep
         return simulation
 
-    def cut(self, simulation: Simulation, step: int) -> None:
-        """Cut off honest peers, if it is the step to do so."""
+    def byzantine(self, peer: PeerId) -> bool:
+        """Whether a key is the attackers'."""
+        return peer in self.swarm.coalition or peer in self.recruits
+
+    def cut_and_heal(self, simulation: Simulation, step: int) -> None:
+        """Cut off honest peers, or bring them back, if it is the step to do so."""
         faults = self.swarm.settings.faults
-        if isinstance(simulation, NetworkSimulation) and step == faults.cut_step:
+        if not isinstance(simulation, NetworkSimulation):
+            return
+        if step == faults.cut_step:
             honest = [seat.id for seat in simulation.honest if not seat.finished]
-            simulation.cut(honest[: faults.cut])
+            self.away = tuple(honest[: faults.cut])
+            simulation.cut(self.away)
+        elif step == faults.heal_step:
+            for peer in self.away:
+                simulation.welcome(simulation.seats[peer].identity)
+
+    def let_join(self, simulation: Simulation, state: State) -> None:
+        """Let those in who want to follow the run from here on: honest newcomers, and the attackers' keys."""
+        if state.step >= self.swarm.settings.steps:
+            return
+        if state.step == self.swarm.settings.join[1]:
+            for identity in self.swarm.newcomers():
+                simulation.welcome(identity)
+        for conduct in simulation.conducts.values():
+            for identity, behaviour in conduct.recruits(state) if isinstance(conduct, Recruiter) else ():
+                self.recruits.add(identity.peer_id)
+                simulation.welcome(identity, behaviour)
 
     def events(self, observed: Observed, began: float) -> Iterator[Event]:
         """What is new since the last observation."""
         before = self.last.state.removals if self.last else ()
+        seated = self.last.state.arrivals if self.last else ()
         state, steps = observed.state, self.swarm.settings.steps
         fresh = self.last is None or state.step > self.last.state.step
         self.last = observed
         for removal in state.removals[len(before) :]:
-            yield Left(self.name, removal, removal.peer in self.swarm.coalition)
+            yield Left(self.name, removal, self.byzantine(removal.peer))
+        for arrival in state.arrivals[len(seated) :]:
+            yield Joined(self.name, arrival.peer, arrival.step, self.byzantine(arrival.peer))
         if fresh and state.step <= steps and state.replica:
             yield Advanced(self.name, state.step)
             if measured_at(state.step, steps):
@@ -581,6 +667,9 @@ def write_metrics(file: Any, event: Event) -> None:
         }
     elif isinstance(event, Left):
         entry = {"event": "left", "run": event.run, **describe_removal(event.removal, event.byzantine)}
+    elif isinstance(event, Joined):
+        entry = {"event": "joined", "run": event.run, "step": event.step, "peer": event.peer.hex()}
+        entry["byzantine"] = event.byzantine
     else:
         return
     file.write(json.dumps(entry) + "\n")
@@ -614,11 +703,11 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
     settings, quality = main.swarm.settings, main.quality or untrained
     start = Observed(initial_state(main.swarm.genesis, main.swarm.parameters), 0)
     observed = main.last or start
-    state, coalition = observed.state, main.swarm.coalition
+    state = observed.state
     model = state.replica.state_hash if state.replica else b""
 
     def tally(how: Departure, byzantine: bool) -> int:
-        return sum(r.how is how and (r.peer in coalition) == byzantine for r in state.removals)
+        return sum(r.how is how and main.byzantine(r.peer) == byzantine for r in state.removals)
 
     summary: dict[str, Any] = {
         "task": main.swarm.task.name,
@@ -626,6 +715,8 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "peers": settings.peers,
         "byzantine": settings.byzantine,
         "tolerate": settings.tolerated,
+        "tolerance": main.swarm.genesis.configuration.tolerance,
+        "classes": list(settings.classes),
         "attack": settings.attack,
         "attack_start": settings.attack_start,
         "steps": settings.steps,
@@ -638,9 +729,15 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "honest_banned": tally(Departure.CONVICTED, False),
         "honest_eliminated": tally(Departure.ELIMINATED, False),
         "absent": sum(removal.how is Departure.ABSENT for removal in state.removals),
+        "left": sum(removal.how is Departure.LEFT for removal in state.removals),
+        "refused": sum(removal.how is Departure.REFUSED for removal in state.removals),
+        "joined": sum(back.peer not in main.swarm.genesis.roster for back in state.arrivals),
+        "returned": sum(back.peer in main.swarm.genesis.roster for back in state.arrivals),
+        "honest_refused": tally(Departure.REFUSED, False),
+        "byzantine_joined": sum(main.byzantine(back.peer) for back in state.arrivals),
         "retries": state.retries,
         "ban_steps": [removal.slot.step for removal in state.removals],
-        "removals": [describe_removal(removal, removal.peer in coalition) for removal in state.removals],
+        "removals": [describe_removal(removal, main.byzantine(removal.peer)) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
         "parameter_hash": model.hex(),
         "run": state.run.hex(),
