@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import time
 import tracemalloc
 from collections import Counter
@@ -335,7 +336,10 @@ def main() -> None:
     seconds = time.perf_counter() - start
     readings = findings.outcomes.total()
     print(f"{findings.inputs} inputs, {readings} readings, {findings.inputs / seconds:.0f} inputs/s")
-    print(f"memory: {findings.measured} inputs measured, worst {findings.worst:.2f} of the bound")
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"memory: {findings.measured} inputs measured, worst {findings.worst:.2f} of the bound; in all {resident} MiB"
+    )
     for name, times in findings.errors.most_common():
         print(f"{times:10d}  {name}")
 
