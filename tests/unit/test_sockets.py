@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -128,28 +129,46 @@ def test_a_run_over_tcp_ends_as_the_simulated_one(peers: int, tolerated: int, mo
     assert all(peer.door.refused == 0 and not peer.links[swarm[0].node.id].dropped for peer in swarm[1:])
 
 
-class Blocked(TinyTask):
-    """A gradient that waits until the others have sent something meanwhile."""
+class Meeting:
+    """What a gradient waits for: one peer's waits for frames of the others, and theirs for its beginning."""
 
     def __init__(self) -> None:
-        super().__init__(SIZES["dimension"])
+        self.begun = threading.Event()
         self.peer: SocketPeer
 
+    def arrived(self) -> int:
+        """How many frames the one peer has got."""
+        return sum(number for _, number in self.peer.door.arrived.values())
+
+    def wait_for_frames(self) -> None:
+        """Called by the one peer: the first time, wait until something arrives."""
+        before, deadline = self.arrived(), time.monotonic() + 10
+        if not self.begun.is_set():
+            self.begun.set()
+            while self.arrived() == before:
+                assert time.monotonic() < deadline, "nothing arrived while the gradient was computed"
+                time.sleep(0.001)
+
+
+class Meets(TinyTask):
+    """Gradients that begin with ``wait``."""
+
+    def __init__(self, wait: Callable[[], Any]) -> None:
+        super().__init__(SIZES["dimension"])
+        self.wait = wait
+
     def gradient(self, parameters: Float32, seed: bytes) -> Float32:
-        before = sum(number for _, number in self.peer.door.arrived.values())
-        deadline = time.monotonic() + 10
-        while sum(number for _, number in self.peer.door.arrived.values()) == before:
-            assert time.monotonic() < deadline, "nothing arrived while the gradient was computed"
-            time.sleep(0.001)
+        self.wait()
         return super().gradient(parameters, seed)
 
 
 @pytest.mark.requirement("CLOCK-4")
 def test_a_peer_takes_frames_while_it_computes_a_gradient() -> None:
-    slow = Blocked()
-    swarm = [member(0, slow, steps=1), *(member(index, steps=1) for index in range(1, 4))]
-    slow.peer = swarm[0]
-    undisturbed(carried(swarm), steps=1)
+    meeting = Meeting()
+    others = [member(index, Meets(lambda: meeting.begun.wait(10)), steps=1) for index in range(1, 4)]
+    meeting.peer = member(0, Meets(meeting.wait_for_frames), steps=1)
+    undisturbed(carried([meeting.peer, *others]), steps=1)
+    assert meeting.begun.is_set()
 
 
 @pytest.mark.requirement("CLOCK-2", "CLOCK-3")

@@ -22,7 +22,7 @@ import numpy as np
 from btard.network.node import Node
 from btard.network.simulator import Oracle
 from btard.protocol.broadcast import encode_frame
-from btard.protocol.channel import AppendRecord, ComputeGradient, FetchContent, Request, StepApplied
+from btard.protocol.channel import AppendRecord, CollectLetters, ComputeGradient, FetchContent, Request, StepApplied
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity, verify
 from btard.protocol.log import Record
@@ -482,6 +482,8 @@ class SocketPeer:
             case FetchContent():
                 known = {body_hash(part.body): part.body for part in self.node.aggregates}
                 return known.get(request.content_hash, b"")
+            case CollectLetters():
+                return ()  # candidates have no links yet
             case AppendRecord():
                 self.record(request.record)
             case StepApplied():
