@@ -371,6 +371,55 @@ def test_only_frames_of_phases_that_are_near_are_kept() -> None:
             assert (key_of_slot(Slot(*key)) in node.early, node.ignored == ignored) == (kept, kept), key
 
 
+@pytest.mark.requirement("LIM-5")
+def test_one_link_s_early_frames_leave_room_for_the_others() -> None:
+    simulation = started()
+    node, by = simulation.nodes[simulation.genesis.roster[1]], flooded(simulation, ())
+    ahead = Slot(node.current[0] + 1, 0, Phase.COMMIT)
+    for _ in range(60):
+        node.read(simulation.now, by.identity.peer_id, encode_frame(by.unsigned(ahead, by.random.randbytes(25_000))))
+    kept = [arrival.frame for arrival, _ in node.early[key_of_slot(ahead)]]
+    assert 0 < len(kept) < 20 and sum(len(encode_frame(frame)) for frame in kept) <= node.limits.early
+    other = identities(4, 0)[2]
+    node.read(simulation.now, other.peer_id, encode_frame(seal(other, by.run, ahead, bytes(32), bytes(25_000))))
+    assert len(node.early[key_of_slot(ahead)]) == len(kept) + 1
+
+
+@pytest.mark.requirement("LIM-6")
+def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
+    simulation = started()
+    node, by = simulation.nodes[simulation.genesis.roster[1]], flooded(simulation, ())
+    slot = Slot(*node.current[:2], node.phase)
+    for asked, ignored in ((0, 1), (1, 0)):
+        node.links[by.identity.peer_id].owed = asked
+        before = node.ignored
+        node.read(
+            simulation.now, by.identity.peer_id, encode_frame(Answer(slot, (), (by.unsigned(slot, bytes([asked])),)))
+        )
+        assert node.ignored - before == ignored
+
+
+@pytest.mark.requirement("LIM-8")
+def test_of_one_author_no_more_is_passed_on_than_its_share() -> None:
+    simulation = swarm()
+    peers = list(simulation.genesis.roster)
+    simulation.connect(Links(0.1), {peer: [other for other in peers if other != peer] for peer in peers})
+    next(simulation.run())
+    node, by = simulation.nodes[peers[1]], flooded(simulation, ())
+    step = node.current[0] + 1
+    slots = [Slot(step, 0, phase, part) for phase in (Phase.SCATTER, Phase.GATHER) for part in range(4)]
+    slots += [Slot(step, 0, phase, part) for phase in Phase if phase.agreed for part in (0, ECHO)]
+    slots += [slot._replace(step=step - 1, attempt=1) for slot in slots]
+    frames = [by.signed(slot, bytes([version])) for slot in slots for version in range(2)]
+    queued, carrier = len(node.outbox), identities(4, 0)[2]
+    for frame in frames:
+        node.read(simulation.now, carrier.peer_id, encode_frame(frame))
+    assert len(frames) > node.limits.frames == len(node.outbox) - queued
+    node.read(simulation.now, carrier.peer_id, encode_frame(seal(carrier, by.run, slots[0], bytes(32), b"")))
+    assert len(node.outbox) - queued == node.limits.frames + 1  # another author has a share of its own
+    assert node.links[by.identity.peer_id].early > 50 * node.links[carrier.peer_id].early > 0
+
+
 @pytest.mark.requirement("LIM-1")
 def test_an_agreed_message_of_one_byte_too_many_is_not_heard() -> None:
     node, by = started().nodes[identities(4, 0)[1].peer_id], flooded(started(), ())
