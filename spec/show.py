@@ -17,3 +17,31 @@ def show(module: str, *names: str) -> None:
     blocks = (dedent(inspect.getsource(attrgetter(name)(source))).rstrip() for name in names)
     text = "\n\n\n".join(blocks).replace("]]]", "]] ]")  # cog takes three brackets for its own marker
     cog.outl("```python\n" + text + "\n```")
+
+
+def limits(*runs: tuple[int, int]) -> None:
+    """Print the limits of ``btard.network.limits`` for runs of (peers, dimension), one column each."""
+    from btard.network.limits import Limits
+
+    rows = {
+        "agreed message": "message", "vote": "vote", "part or disclosure": "part", "echo or relay": "relay",
+        "request": "ask", "answer": "answer", "any frame": "frame", "frames of one author in a phase": "frames",
+        "frames of one link in a phase": "share", "kept early, per peer": "early", "queue to one receiver": "queue",
+    }  # fmt: skip
+    cog.outl("| limit | " + " | ".join(f"n = {n}, d = {d:,}" for n, d in runs) + " |")
+    cog.outl("| --- |" + " ---: |" * len(runs))
+    for name, field in rows.items():
+        values = [f"{getattr(Limits(n, d), field):,}" for n, d in runs]
+        cog.outl(f"| {name} | " + " | ".join(values) + " |")
+
+
+def constants(module: str, *names: str) -> None:
+    """Print constants of ``btard.<module>`` with their docstrings, as the rows of a table."""
+    loaded = importlib.import_module(f"btard.{module}")
+    lines = inspect.getsource(loaded).splitlines()
+    cog.outl("| constant | value | meaning |")
+    cog.outl("| --- | ---: | --- |")
+    for name in names:
+        at = next(number for number, line in enumerate(lines) if line.startswith(f"{name} = "))
+        meaning = lines[at + 1].strip('"').replace('"""', "")
+        cog.outl(f"| `{name}` | {getattr(loaded, name):,} | {meaning} |")

@@ -27,6 +27,8 @@ from btard.protocol.encoding import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzzing import BODIES, READERS, Findings, fuzz
+
 LIMIT = 1 << 16
 NAMED = {Oversized, NotCanonical, Malformed, TooDeep}
 
@@ -228,3 +230,29 @@ def test_every_input_of_two_bytes() -> None:
         except DecodeError:
             continue
         assert encode(item) == data
+
+
+# -- Everything that reads bytes ----------------------------------------------------------------
+
+
+def check_coverage(findings: Findings) -> None:
+    """The inputs were not all alike: every entry point accepted some and refused some, for every reason there is."""
+    assert all(findings.outcomes[name, "accepted"] for name in READERS)
+    assert all(findings.outcomes[name, "MessageError"] for name in BODIES)
+    assert set(findings.errors) - {"accepted"} == NAMES
+    assert findings.measured >= findings.inputs // 20
+
+
+NAMES = {"Oversized", "NotCanonical", "Malformed", "TooDeep", "MessageError", "LogError", "ConfigurationError"}
+NAMES |= {"BadKey", "UpdateError"}
+
+
+@pytest.mark.requirement("ENC-12")
+def test_hostile_bytes_raise_named_errors_in_bounded_memory() -> None:
+    check_coverage(fuzz(20_000, seed=0))
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("ENC-12")
+def test_a_million_hostile_inputs_raise_named_errors_in_bounded_memory() -> None:
+    check_coverage(fuzz(1_000_000, seed=1))

@@ -8,11 +8,12 @@ time under the simulator and in real time over sockets.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link
 from btard.protocol.broadcast import (
     VERSIONS,
     Answer,
@@ -26,23 +27,19 @@ from btard.protocol.broadcast import (
     Send,
     Timing,
     agreed_broadcast,
+    decode_frame,
+    proof_of,
     vouched,
 )
 from btard.protocol.channel import AgreedBroadcast, Delivery, Disclose, Exchange, Gather, Request, Scatter
 from btard.protocol.exchange import Inbox, disclosures, exchange, gather_exchange, scatter_exchange
 from btard.protocol.identity import Identity
-from btard.protocol.messages import MAX_NOTICES, Envelope, Notices, Phase, Proof, Slot
-from btard.protocol.model import MAX_PEERS, PeerId, ProtocolError, Roster
+from btard.protocol.messages import Envelope, Notices, Phase, Proof, SignedHeader, Slot
+from btard.protocol.model import PeerId, ProtocolError, Roster
 from btard.protocol.step import Expelled, State
 
-ARCHIVED_PHASES = 12
-"""How many delivered phases a node still answers for and looks for second versions in: about three steps."""
-RECENT_STEPS = 3
-"""Frames of steps further from mine than this are stale."""
-EARLY_PHASES = 4
-"""For how many phases to come a node keeps early frames."""
-SPARE_FRAMES = 16
-"""Frames per phase that one link may bring beyond two for every peer."""
+ARCHIVED_PHASES = 3
+"""How many delivered phases a node still answers for: honest peers are never more than one apart."""
 
 Key = tuple[int, int, int]
 """Step, attempt and rank of a phase: honest peers pass through ascending keys."""
@@ -67,12 +64,12 @@ class Flooding:
         """Whether to pass ``frame`` on: not after an equally long chain for it, or for two other versions. Those
         behind me got these earlier, and can accept them for at least as long. Source: NODE-3."""
         echo, length = (frame.echo, 1 + len(frame.signatures)) if isinstance(frame, Relay) else (frame, 0)
-        versions = self.seen.setdefault((echo.sender, echo.slot), {})
+        versions = self.seen.get((echo.sender, echo.slot), {})
         digest = echo.signed_header.digest
         as_long = {version for version, before in versions.items() if before >= length}
         if digest in as_long or len(as_long) >= VERSIONS or not signed(frame, roster):
             return False  # requirement: NODE-3
-        versions[digest] = length
+        self.seen.setdefault((echo.sender, echo.slot), versions)[digest] = length
         return True
 
 
@@ -84,13 +81,13 @@ def signed(frame: Envelope | Relay, roster: Roster) -> bool:
 
 
 class Node:
-    """One peer. ``relays``: it sits on a sparse overlay and passes on what it gets."""
+    """One peer. With ``limits.relays`` it sits on a sparse overlay and passes on what it gets."""
 
     def __init__(
-        self, identity: Identity, run: bytes, generator: Exchange[State], timing: Timing, relays: bool = False
+        self, identity: Identity, run: bytes, generator: Exchange[State], timing: Timing, limits: Limits
     ) -> None:
         self.identity, self.run, self.generator, self.timing = identity, run, generator, timing
-        self.relays = relays
+        self.limits = limits
         self.outbox: list[tuple[PeerId | None, Frame]] = []
         """What to send, and to whom (None: everyone)."""
         self.request: Request | None = None
@@ -101,6 +98,8 @@ class Node:
         self.error: ProtocolError | None = None
         """Why it ended, if not well."""
         self.roster: Roster = ()
+        self.candidates: Roster = ()
+        """Who is on probation."""
         self.ready = 0.0
         """The latest time at which an honest peer that is with me would have got here."""
         self.current: Key = (-1, 0, 0)
@@ -108,16 +107,24 @@ class Node:
         self.task: Networking[Any] | None = None
         self.ballot: Ballot | None = None
         self.archive: deque[tuple[Key, Ballot]] = deque(maxlen=ARCHIVED_PHASES)
-        self.early: dict[Key, list[Arrival]] = {}
-        self.brought: Counter[PeerId] = Counter()
-        """New frames that each link brought in this phase."""
+        self.early: dict[Key, list[tuple[Arrival, int]]] = {}
+        """Frames of phases to come, with what keeping them costs."""
+        self.links: defaultdict[PeerId, Link] = defaultdict(Link)
+        self.passed: Counter[PeerId] = Counter()
+        """Frames passed on in this phase, by author."""
+        self.answered: Counter[tuple[PeerId, Key]] = Counter()
+        self.decode: Callable[[bytes, int], Frame] = decode_frame
         self.flooding: dict[Key, Flooding] = {}
         self.gate: Callable[[], bool] = lambda: True
         """Whether the protocol may go on after an exchange; a simulator holds rushing attackers back with it."""
         self.held: tuple[Any] | None = None
         """What the network's part gave while the gate was closed."""
-        self.late: list[Proof] = []
-        """Evidence that surfaced after its phase."""
+        self.past: deque[Key] = deque(maxlen=REMEMBERED_PHASES)
+        """The last phases."""
+        self.witnessed: deque[dict[tuple[PeerId, Slot], SignedHeader]] = deque(maxlen=REMEMBERED_PHASES)
+        """What every peer signed in the last agreed phases."""
+        self.late: dict[PeerId, Proof] = {}
+        """Evidence that surfaced after its phase, one proof for each peer."""
         self.aggregates: tuple[Envelope, ...] = ()
         """The parts of the last aggregate that I sent or got."""
         self.ignored = 0
@@ -160,47 +167,82 @@ class Node:
         if self.task is not None and self.wake_at is not None and now >= self.wake_at:
             self.feed(now, None)
 
-    def receive(self, now: float, sender: PeerId, frame: Frame) -> None:
-        """Take in a frame that a link brought. Source: LIM-3, LIM-4."""
-        if not self.admits(sender, frame):
+    def read(self, now: float, sender: PeerId, data: bytes) -> None:
+        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6."""
+        try:
+            frame = self.decode(data, self.limits.frame) if self.lets_in(sender, data) else None
+        except ProtocolError:
+            frame = None
+        if frame is None:
+            self.ignored += 1
+        else:
+            self.receive(now, sender, frame, len(data))
+
+    def receive(self, now: float, sender: PeerId, frame: Frame, size: int) -> None:
+        """Take in a frame of ``size`` bytes. Source: LIM-3 … LIM-7."""
+        if not self.admits(sender, frame, size):
             self.ignored += 1
             return
-        if self.relays and isinstance(frame, Answer):
+        if self.limits.relays and isinstance(frame, Answer):
             self.pass_on_wanted(frame)
         arrival, key = Arrival(now, sender, frame), key_of(frame)
         if key == self.current and self.task is not None:
             self.feed(now, arrival)
         elif key > self.current and not self.finished:
-            self.keep_early(key, arrival)
+            self.keep_early(key, arrival, size)
         else:
             self.take_late(key, arrival)
 
     # -- Taking frames ------------------------------------------------------------------------------
 
-    def admits(self, sender: PeerId, frame: Frame) -> bool:
-        """Whether a link may bring this frame now: within its share, not stale, not a copy. Passes it on if
-        the overlay is sparse."""
-        peers = len(self.roster) or MAX_PEERS  # not known before the first phase
-        share = (2 * peers + SPARE_FRAMES) * (peers if self.relays else 1)
-        if sender == self.id or self.brought[sender] >= share:
-            return False  # requirement: LIM-4
-        if self.roster and sender not in self.roster:
+    def lets_in(self, sender: PeerId, data: bytes) -> bool:
+        """Whether a link may bring these bytes now: of a peer, within its share, not a copy. Raises
+        :class:`Oversized`."""
+        if sender == self.id or not self.knows(sender):
             return False  # requirement: LIM-3
-        if abs(key_of(frame)[0] - self.current[0]) > RECENT_STEPS:
+        link = self.links[sender]
+        self.limits.check_size(data)
+        if link.brought >= self.limits.share or not link.is_new(data):
+            return False  # requirement: LIM-4
+        link.brought += 1
+        return True
+
+    def admits(self, sender: PeerId, frame: Frame, size: int) -> bool:
+        """Whether a frame has a place now, and was asked for if it is an answer, and is to be answered if it
+        asks. Passes it on if the overlay is sparse."""
+        if not self.limits.fits(frame, size) or not self.recent(key_of(frame)):
             return False
-        self.brought[sender] += 1
-        if self.relays and isinstance(frame, (Envelope, Relay)):
+        if isinstance(frame, Answer):
+            self.links[sender].owed -= 1
+            return self.links[sender].owed >= 0  # requirement: LIM-6
+        if isinstance(frame, Ask):
+            self.answered[sender, key_of(frame)] += 1
+            return self.answered[sender, key_of(frame)] <= ANSWERS  # requirement: LIM-7
+        if self.limits.relays and isinstance(frame, (Envelope, Relay)):
             return self.pass_on(frame)
         return True
 
+    def knows(self, peer: PeerId) -> bool:
+        """Whether ``peer`` is a member, or may become one with the next step: others may have seated it already.
+        Before the first phase nobody is a stranger."""
+        return not self.roster or peer in self.roster or peer in self.candidates
+
+    def recent(self, key: Key) -> bool:
+        """Whether a phase is mine, one of the last, or in this attempt, the next one, or the next step."""
+        if key <= self.current:
+            return key == self.current or key in self.past
+        step, attempt, _ = self.current
+        return step < 0 or key[:2] in ((step, attempt), (step, attempt + 1), (step + 1, 0))  # requirement: LIM-9
+
     def pass_on(self, frame: Envelope | Relay) -> bool:
-        """Send a frame that is new and well signed to all neighbours; whether it was."""
-        author = frame.echo.sender if isinstance(frame, Relay) else frame.sender
-        if self.roster and author not in self.roster:
-            return False
+        """Send a frame that is new and well signed to all neighbours, up to its author's share; whether it was."""
+        author = author_of(frame)
+        if not self.knows(author) or self.passed[author] >= self.limits.frames:
+            return False  # requirement: LIM-8
         wanted = self.ballot is not None and isinstance(frame, Envelope) and self.ballot.wants(frame)
         if not wanted and not self.flooding.setdefault(key_of(frame), Flooding({})).fresh(frame, self.roster):
             return False
+        self.passed[author] += 1
         self.outbox.append((None, frame))
         return True
 
@@ -209,22 +251,36 @@ class Node:
         wanted = self.ballot.wants if self.ballot is not None else None
         self.outbox.extend((None, envelope) for envelope in answer.envelopes if wanted and wanted(envelope))
 
-    def keep_early(self, key: Key, arrival: Arrival) -> None:
-        """Keep a frame of a phase that I have not reached. Source: LIM-5."""
-        if key in self.early or len(self.early) < EARLY_PHASES:
-            self.early.setdefault(key, []).append(arrival)  # requirement: LIM-5
-        else:
-            self.ignored += 1
+    def keep_early(self, key: Key, arrival: Arrival, size: int) -> None:
+        """Keep a frame of a phase that I have not reached, at the cost of its author if I know that it is
+        (on a sparse overlay the signature has been checked), else of the link. Source: LIM-5."""
+        payer, cost = self.links[self.payer(arrival)], size + FRAME_COST
+        if payer.early + cost > self.limits.early:
+            self.ignored += 1  # requirement: LIM-5
+            return
+        payer.early += cost
+        self.early.setdefault(key, []).append((arrival, cost))
+
+    def payer(self, arrival: Arrival) -> PeerId:
+        """Who pays for keeping a frame."""
+        frame = arrival.frame
+        return author_of(frame) if self.limits.relays and isinstance(frame, (Envelope, Relay)) else arrival.sender
 
     def take_late(self, key: Key, arrival: Arrival) -> None:
         """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
-        for known, ballot in self.archive:
-            if known == key and isinstance(arrival.frame, Ask):  # requirement: NODE-2
+        frame = arrival.frame
+        if isinstance(frame, Envelope):
+            self.compare(frame.signed_header)
+        elif isinstance(frame, Ask):
+            for ballot in [ballot for known, ballot in self.archive if known == key]:  # requirement: NODE-2
                 self.outbox.extend((send.to, send.frame) for send in ballot.take(arrival))
-            elif known == key and isinstance(arrival.frame, Envelope):
-                before = ballot.evidence()
-                ballot.hear(arrival.frame)
-                self.late += [proof for proof in ballot.evidence() if proof not in before]
+
+    def compare(self, header: SignedHeader) -> None:
+        """Whether ``header`` is a second version of what its sender signed in a past phase: then it is evidence."""
+        place = header.sender, header.slot
+        known = next((phase[place] for phase in self.witnessed if place in phase), None)
+        if known and header.run == self.run and known.digest != header.digest and header.authentic:
+            self.late.setdefault(header.sender, proof_of([known, header]))
 
     # -- Going on -------------------------------------------------------------------------------------
 
@@ -250,9 +306,12 @@ class Node:
 
     def begin(self, now: float, request: Together) -> None:
         """Start the network's part of ``request``."""
+        self.past.append(self.current)
         self.asked, self.current = request, key_of_slot(request.slot)
         self.ready += request.work * self.timing.gradient
-        self.brought.clear()
+        for link in self.links.values():
+            link.next_phase()
+        self.passed.clear()
         if isinstance(request, AgreedBroadcast):
             self.task = self.broadcast(request)
         else:
@@ -273,7 +332,8 @@ class Node:
         """The agreed broadcast of ``request``. Raises :class:`ProtocolError` for a peer without a message."""
         if request.envelope is None:
             raise ProtocolError("a peer without a seat cannot take part in a broadcast")
-        self.roster = request.roster
+        self.candidates = request.candidates
+        self.roster, self.limits = request.roster, self.limits.grown(len(request.roster))
         place = Place(
             self.identity, self.run, request.slot, request.roster, request.tolerated, request.envelope.log_head
         )
@@ -284,11 +344,14 @@ class Node:
         """Take in what came early, and forget what is past."""
         for key in sorted(self.early):
             if key <= self.current:
-                for arrival in self.early.pop(key, ()):
+                for arrival, cost in self.early.pop(key, ()):
+                    self.links[self.payer(arrival)].early -= cost
                     if key == self.current == key_of(arrival.frame) and self.task is not None:
                         self.feed(now, arrival)
         for key in [key for key in self.flooding if key[0] < self.current[0] - 1]:
             del self.flooding[key]
+        for asker, key in [known for known in self.answered if known[1] not in self.past]:
+            del self.answered[asker, key]
 
     def feed(self, now: float, arrival: Arrival | None) -> None:
         """Run the network's part until it listens again."""
@@ -297,13 +360,20 @@ class Node:
         try:
             effect = self.task.send(arrival)
             while isinstance(effect, Send):
-                self.outbox.append((effect.to, effect.frame))
+                self.send(effect)
                 effect = self.task.send(None)
             self.wake_at = effect.until
         except StopIteration as stop:
             self.complete(now, stop.value)
         except ProtocolError as error:
             self.error, self.task, self.wake_at = error, None, None
+
+    def send(self, effect: Send) -> None:
+        """Leave a frame in the outbox; whoever is asked owes an answer."""
+        self.outbox.append((effect.to, effect.frame))
+        if isinstance(effect.frame, Ask):
+            for peer in self.roster if effect.to is None else (effect.to,):
+                self.links[peer].owed += 1
 
     def complete(self, now: float, result: Any) -> None:
         """The network's part is done: on with the protocol, once the gate is open."""
@@ -318,8 +388,9 @@ class Node:
         if isinstance(request, AgreedBroadcast):
             if self.ballot is not None:
                 self.archive.append((self.current, self.ballot))
+                self.witnessed.append(self.ballot.witnessed())
             self.ready = now  # requirement: NODE-1
-            late, self.late = Notices(evidence=tuple(self.late[:MAX_NOTICES])), []
+            late, self.late = Notices(evidence=tuple(self.late.values())), {}
             self.proceed(now, replace(result, notices=result.notices.merged(late)))
         elif isinstance(request, (Scatter, Gather)):
             self.ready += self.timing.round
@@ -332,6 +403,11 @@ class Node:
         elif isinstance(request, Disclose):
             self.ready += self.timing.round
             self.proceed(now, tuple(result.get((duty.sender, duty.slot)) for duty in request.duties))
+
+
+def author_of(frame: Envelope | Relay) -> PeerId:
+    """Who signed the message or the echo in ``frame``."""
+    return frame.echo.sender if isinstance(frame, Relay) else frame.sender
 
 
 def key_of_slot(slot: Slot) -> Key:

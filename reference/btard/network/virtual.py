@@ -15,10 +15,11 @@ from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
+from btard.network.limits import Limits
 from btard.network.links import Links, Neighbours
 from btard.network.node import Node
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
-from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame, max_frame
+from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame
 from btard.protocol.channel import (
     AgreedBroadcast,
     AppendRecord,
@@ -31,7 +32,7 @@ from btard.protocol.channel import (
 from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
-from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded
+from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.step import Conduct
 
 LATENCY = 0.1
@@ -40,7 +41,7 @@ LATENCY = 0.1
 RECENT_RECORDS = 64
 """How many records are kept for those who follow."""
 
-decode_once = lru_cache(maxsize=1 << 14)(decode_frame)
+decode_once = lru_cache(maxsize=1 << 12)(decode_frame)
 """The same bytes reach many peers of a simulation; they are read once."""
 
 
@@ -66,7 +67,6 @@ class NetworkSimulation(Simulation):
         super().__post_init__()
         config = self.genesis.configuration
         self.timing = Timing(config.delay, config.gradient_time)
-        self.limit = max(max_frame(config.peers), 4 * config.dimension + 4096)
         self.events: list[tuple[float, int, int, Callable[[], None]]] = []
         self.order = count()
         self.connect(self.links or Links(LATENCY * config.delay), self.neighbours)
@@ -91,7 +91,10 @@ class NetworkSimulation(Simulation):
 
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""
-        node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, self.neighbours is not None)
+        config, relays = self.genesis.configuration, self.neighbours is not None
+        limits = Limits(config.peers, config.dimension, relays)
+        node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, limits)
+        node.decode = decode_once
         if seat.byzantine:
             node.gate = lambda: self.honest_are_past(node)
         return node
@@ -271,18 +274,12 @@ class NetworkSimulation(Simulation):
             self.at(time, self.bringer(seat.id, receiver, data))
 
     def bringer(self, sender: PeerId, receiver: PeerId, data: bytes) -> Callable[[], None]:
-        """The event of an arrival: bytes in, and nothing that cannot be read."""
+        """The event of an arrival."""
 
         def bring() -> None:
             node = self.nodes.get(receiver)
-            if node is None:
-                return
-            try:
-                frame = decode_once(data, self.limit)
-            except ProtocolError:
-                node.ignored += 1
-                return
-            self.act(node, lambda: node.receive(self.now, sender, frame))
+            if node is not None:
+                self.act(node, lambda: node.read(self.now, sender, data))
 
         return bring
 

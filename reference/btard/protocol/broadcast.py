@@ -28,6 +28,7 @@ from btard.protocol.messages import (
     Notices,
     Phase,
     Proof,
+    SignedHeader,
     Slot,
     count,
     hashes,
@@ -43,8 +44,6 @@ SKEW_DELAYS = 3
 """Honest peers start a phase within this many delays Δ of each other (BCAST-7)."""
 VERSIONS = 2
 """Most versions of one message that are kept: two prove an equivocation."""
-MAX_FRAME_OVERHEAD = 1024
-"""Upper bound on the bytes that a frame adds to the envelopes and signatures in it."""
 
 
 # -- Frames -----------------------------------------------------------------------------------
@@ -166,11 +165,6 @@ def read_slot(item: Item) -> Slot:
     """Inverse of :func:`slot_item`; raises :class:`MessageError`."""
     step, attempt, phase = items(item, 3, "a place")
     return Slot(count(step), count(attempt), member(Phase, phase))
-
-
-def max_frame(peers: int) -> int:
-    """The most bytes that an agreed phase's frame may have in a roster of ``peers``. Source: BCAST-1."""
-    return MAX_FRAME_OVERHEAD + peers * (MAX_AGREED_BODY + MAX_FRAME_OVERHEAD)
 
 
 # -- The clock ----------------------------------------------------------------------------------
@@ -491,9 +485,16 @@ class Ballot:
         return Notices(tuple(sorted(self.complaints)), self.evidence()[:MAX_NOTICES], divergent[:MAX_ECHOES])
 
     def evidence(self) -> tuple[Proof, ...]:
-        """Two versions of every message and echo that has them."""
+        """Two versions of a message or an echo, one proof for each peer that signed two."""
+        both = [*self.messages.items(), *self.echoes.items()]
+        twice = {author: versions for author, versions in both if len(versions) >= VERSIONS}
+        return tuple(proof_of([kept.signed_header for kept in versions.values()]) for versions in twice.values())
+
+    def witnessed(self) -> dict[tuple[PeerId, Slot], SignedHeader]:
+        """What each peer signed, if it is one version."""
         both = [*self.messages.values(), *self.echoes.values()]
-        return tuple(proof_of(list(versions.values())) for versions in both if len(versions) >= VERSIONS)
+        single = [next(iter(versions.values())) for versions in both if len(versions) == 1]
+        return {(envelope.sender, envelope.slot): envelope.signed_header for envelope in single}
 
 
 def keep_version(kept: dict[PeerId, dict[bytes, Envelope]], envelope: Envelope, most: int = VERSIONS) -> bool:
@@ -527,10 +528,9 @@ def majority(column: Iterable[bytes | None], peers: int) -> bytes | None:
     return digest if 2 * votes > peers else None  # requirement: BCAST-6
 
 
-def proof_of(versions: list[Envelope]) -> Proof:
+def proof_of(versions: list[SignedHeader]) -> Proof:
     """The first two versions as evidence."""
-    headers = [envelope.signed_header for envelope in versions[:VERSIONS]]
-    return tuple(sorted(headers, key=lambda header: header.digest))
+    return tuple(sorted(versions[:VERSIONS], key=lambda header: header.digest))
 
 
 def differs(echo: Envelope, digests: Sequence[bytes | None]) -> bool:

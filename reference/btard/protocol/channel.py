@@ -34,6 +34,8 @@ class AgreedBroadcast:
     """b_t, how many of the roster may be faulty."""
     work: int = 1
     """How many gradients' time an honest peer may need before it asks for this (BCAST-3)."""
+    candidates: Roster = ()
+    """Who is on probation, and may take part from the next step on."""
 
 
 @dataclass(frozen=True)

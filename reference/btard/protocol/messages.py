@@ -261,9 +261,10 @@ class Notices(NamedTuple):
         return cls(peers, proofs, tuple(Envelope.from_item(echo) for echo in listed(echoes, MAX_ECHOES)))
 
     def merged(self, other: Notices) -> Notices:
-        """Both, each thing once."""
+        """Both, each thing once; of the evidence against a peer one proof, two versions of a message if there are."""
         complaints = tuple(sorted({*self.complaints, *other.complaints}))
-        evidence = tuple(dict.fromkeys((*self.evidence, *other.evidence)))
+        proofs = sorted((*self.evidence, *other.evidence), key=len)
+        evidence = tuple({proof[0].sender: proof for proof in proofs}.values())
         echoes = tuple(dict.fromkeys((*self.echoes, *other.echoes)))
         return Notices(complaints, evidence[:MAX_NOTICES], echoes[:MAX_ECHOES])
 

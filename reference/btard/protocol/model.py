@@ -17,8 +17,11 @@ PROTOCOL_VERSION = 1
 PROFILES = ("btard",)
 """The profiles of the protocol that this version has."""
 MAX_PEERS = 1024
+"""Most peers of a roster."""
 MAX_DIMENSION = 1 << 32
+"""Most parameters."""
 MAX_STEPS = 1 << 32
+"""Most training steps."""
 LEAST_NORM = 2.0**-100
 """Least λ and τ_min: far above float32's subnormals, where scaling loses its relative accuracy (ARITH-4)."""
 GREATEST_REAL = 2.0**100

@@ -626,7 +626,8 @@ def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchang
     """Send ``message`` with what the channel told me to say, and get everyone's."""
     message = peer.conduct.say(state, slot, with_notices(message, state.pending))
     envelope = peer.seal(state, slot, encode(message.to_item())) if seated(peer, state) else None
-    delivery: Delivery = yield AgreedBroadcast(slot, state.roster, envelope, state.tolerated, work_before(state, slot))
+    work, candidates = work_before(state, slot), tuple(candidate.peer for candidate in state.probation)
+    delivery: Delivery = yield AgreedBroadcast(slot, state.roster, envelope, state.tolerated, work, candidates)
     return delivery
 
 

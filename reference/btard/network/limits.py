@@ -1,0 +1,156 @@
+"""Limits: how much a node takes from each of its links, and keeps (chapter ``limits``)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from dataclasses import dataclass, field, replace
+
+from btard.protocol.broadcast import Frame, Relay
+from btard.protocol.encoding import Oversized
+from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
+from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
+
+MESSAGE_BASE = 24 * 1024
+"""Bytes of an agreed body that do not grow with the roster: 64 letters, the heads of 8 echoes, fixed fields."""
+MESSAGE_PER_PEER = 1024
+"""Bytes of an agreed body per peer of the roster: a part's hash, accusation, complaint, evidence, 8 echo entries."""
+DIGEST_BYTES = 34
+"""Of a digest with its head, in an echo or a request."""
+VOUCHER_BYTES = 102
+"""Of one peer's signature with its name, in a relay."""
+SPARE_FRAMES = 64
+"""Frames per phase that one link may bring beyond two for every peer."""
+SPARSE_PHASES = 4
+"""How many phases' frames a link of a sparse overlay may bring in one phase of mine."""
+FRAME_COST = 1024
+"""Bytes that keeping a frame costs beyond its own."""
+EARLY_GRADIENTS = 2
+"""How many gradients' worth of parts is kept early: a suspect of two steps discloses two."""
+ANSWERS = 4
+"""Requests of one peer about one phase that are answered."""
+REMEMBERED_PHASES = 12
+"""For how many phases a link's frames are known again if they come twice."""
+FRAME_KINDS = 5
+VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a run of ``peers`` peers and ``dimension`` parameters. Sizes in bytes."""
+
+    peers: int = MAX_PEERS
+    dimension: int = MAX_DIMENSION
+    relays: bool = False
+    """Whether peers pass on what they get: a sparse overlay."""
+
+    @property
+    def message(self) -> int:
+        """Most bytes of an agreed message."""
+        return min(MESSAGE_BASE + MESSAGE_PER_PEER * self.peers, MAX_AGREED_BODY) + ENVELOPE_OVERHEAD
+
+    @property
+    def vote(self) -> int:
+        """Most bytes of a vote, which may carry true reports."""
+        return min(self.message + MAX_CORRECTIONS, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
+
+    @property
+    def part(self) -> int:
+        """Most bytes of a part, or of a disclosure: a whole gradient's worth."""
+        return 4 * self.dimension + ENVELOPE_OVERHEAD
+
+    @property
+    def relay(self) -> int:
+        """Most bytes of an echo, or of an echo that travels on."""
+        return ENVELOPE_OVERHEAD + (DIGEST_BYTES + VOUCHER_BYTES) * self.peers
+
+    @property
+    def ask(self) -> int:
+        """Most bytes of a request: digests of up to three versions of every message."""
+        return ENVELOPE_OVERHEAD + 3 * DIGEST_BYTES * self.peers
+
+    @property
+    def answer(self) -> int:
+        """Most bytes of an answer: a certificate, and everyone's message, of faulty peers up to three versions."""
+        return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.vote
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """Most bytes of a frame, by kind."""
+        return max(self.vote, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
+
+    @property
+    def frame(self) -> int:
+        """Most bytes of any frame."""
+        return max(self.kinds)
+
+    @property
+    def frames(self) -> int:
+        """How many different frames one author may send, and a link bring, in one phase."""
+        return 2 * self.peers + SPARE_FRAMES
+
+    @property
+    def share(self) -> int:
+        """How many different frames one link may bring in one phase."""
+        return self.frames * (SPARSE_PHASES * self.peers if self.relays else 1)
+
+    @property
+    def early(self) -> int:
+        """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
+        return (
+            EARLY_GRADIENTS * self.part + self.message + self.vote + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
+        )
+
+    @property
+    def queue(self) -> int:
+        """Bytes that wait for one slow receiver: what a phase sends it at most, twice."""
+        return 2 * (EARLY_GRADIENTS * self.part + 2 * self.vote + 2 * self.peers * self.relay + self.answer)
+
+    def grown(self, peers: int) -> Limits:
+        """The limits once the roster has ``peers`` peers: never less than before."""
+        return self if peers <= self.peers else replace(self, peers=peers)
+
+    def check_size(self, data: bytes) -> None:
+        """Raise :class:`Oversized` if ``data`` is too long for the kind of frame that it claims to be."""
+        kind = data[1] if len(data) > 1 else 0
+        limit = self.kinds[kind] if kind < FRAME_KINDS else 0
+        if len(data) > limit:
+            raise Oversized(f"{len(data)} bytes in a frame of at most {limit}")  # requirement: LIM-2
+
+    def fits(self, frame: Frame, size: int) -> bool:
+        """Whether ``frame`` has a place in its phase: its kind, its part, the length of its chain, its ``size``."""
+        slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
+        if isinstance(frame, Relay):
+            return slot.phase.agreed and 2 * len(frame.signatures) < self.peers
+        if isinstance(frame, Envelope):
+            agreed = slot.phase.agreed
+            longest = self.part if not agreed else self.vote if slot.phase in VOTES else self.message
+            return slot.part <= (ECHO if agreed else self.peers - 1) and size <= longest  # requirement: LIM-1
+        return slot.phase.agreed
+
+
+@dataclass
+class Link:
+    """What one link has brought."""
+
+    brought: int = 0
+    """Different frames in this phase."""
+    seen: deque[set[bytes]] = field(default_factory=lambda: deque([set()], maxlen=REMEMBERED_PHASES))
+    """Digests of the frames of the last phases."""
+    early: int = 0
+    """Bytes of the peer's frames that are kept for phases to come."""
+    owed: int = 0
+    """Answers that I asked for in this phase."""
+
+    def is_new(self, data: bytes) -> bool:
+        """Whether these bytes come for the first time; remembers them."""
+        digest = hashlib.blake2b(data, digest_size=16).digest()
+        if any(digest in phase for phase in self.seen):
+            return False
+        self.seen[-1].add(digest)
+        return True
+
+    def next_phase(self) -> None:
+        """A new phase begins, with a new share."""
+        self.brought = self.owed = 0
+        self.seen.append(set())

@@ -1,0 +1,398 @@
+"""Peers on real clocks, over TCP on this computer: the same logs as in virtual time, and nothing that strangers can do.
+
+Δ is 0.15 s, hundreds of times the latency of the loopback, so that a busy computer does not look like a slow network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import pytest
+from btard.network.limits import Limits
+from btard.network.node import Node
+from btard.network.sockets import COUNT, HEADER, PENDING, Address, Outgoing, SocketPeer, Stream, dial
+from btard.protocol.arithmetic import Float32
+from btard.protocol.bans import Departure
+from btard.protocol.broadcast import Timing
+from btard.protocol.identity import Identity
+from btard.protocol.log import Record
+from btard.protocol.messages import ECHO, Envelope
+from btard.protocol.model import PeerId, ProtocolError
+from btard.protocol.step import Peer, State, initial_state, run
+
+from tests.swarms import TinyTask, configuration, genesis, identities, played
+
+DELAY = 0.15
+GRADIENT_TIME = 0.4
+SIZES: dict[str, Any] = {"peers": 4, "tolerated": 1, "steps": 2, "dimension": 24}
+
+
+def member(index: int, task: Any = None, **changes: Any) -> SocketPeer:
+    """One peer of a small run."""
+    config = configuration(delay=DELAY, gradient_time=GRADIENT_TIME, **{**SIZES, **changes})
+    made, identity = genesis(config), identities(config.peers, 0)[index]
+    task = task or Leisurely(config.dimension)
+    generator = run(Peer(identity), initial_state(made, TinyTask(config.dimension).initial_parameters()))
+    timing = Timing(config.delay, config.gradient_time)
+    node = Node(identity, made.run, generator, timing, Limits(config.peers, config.dimension))
+    records: list[Record] = []
+    peer = SocketPeer(node, made.roster, config.tolerated, task, records.append)
+    peer.patience = 0.5
+    return peer
+
+
+class Leisurely(TinyTask):
+    """Gradients that take a while, so that there is time for something to happen."""
+
+    def gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        time.sleep(0.05)
+        return super().gradient(parameters, seed)
+
+
+Scenario = Callable[[list[SocketPeer], dict[PeerId, Address]], Awaitable[None]]
+
+
+def carried(peers: list[SocketPeer], scenario: Scenario | None = None, absent: int = 0) -> list[State | Exception]:
+    """Run ``peers``, the last ``absent`` ones never coming, while ``scenario`` happens; what each ended with."""
+
+    async def everything() -> list[State | Exception]:
+        addresses = {peer.node.id: await peer.listen() for peer in peers}
+        for peer in peers[len(peers) - absent :]:
+            await peer.stop()
+        runs = [asyncio.ensure_future(peer.run(addresses)) for peer in peers[: len(peers) - absent]]
+        other = asyncio.ensure_future(scenario(peers, addresses)) if scenario else None
+        ended = await asyncio.gather(*runs, return_exceptions=True)
+        if other is not None:
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks left: {left}"
+        return ended  # type: ignore[return-value]
+
+    async def limited() -> list[State | Exception]:
+        async with asyncio.timeout(60):
+            return await everything()
+
+    return asyncio.run(limited())
+
+
+def agree(ended: list[State | Exception]) -> State:
+    """The state in which all of them ended."""
+    states = [state for state in ended if isinstance(state, State)]
+    assert len(states) == len(ended), ended
+    assert len({(state.head, state.replica and state.replica.state_hash) for state in states}) == 1
+    return states[0]
+
+
+def undisturbed(ended: list[State | Exception], **changes: Any) -> None:
+    """All ended as the ideal simulation does."""
+    expected = played(delay=DELAY, gradient_time=GRADIENT_TIME, **{**SIZES, **changes}).state
+    state = agree(ended)
+    assert state.head == expected.head
+    assert state.replica and expected.replica and state.replica.state_hash == expected.replica.state_hash
+    assert state.removals == ()
+
+
+def only_absent(ended: list[State | Exception], peer: PeerId) -> None:
+    """All ended alike, and exactly ``peer`` left, as absent."""
+    state = agree(ended)
+    assert [(gone.peer, gone.how) for gone in state.removals] == [(peer, Departure.ABSENT)]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
+# -- All is well --------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CLOCK-1", "CLOCK-2", "CLOCK-5")
+@pytest.mark.parametrize(("peers", "tolerated"), [(4, 1), (6, 2)])
+def test_a_run_over_tcp_ends_as_the_simulated_one(peers: int, tolerated: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    swarm = [member(index, peers=peers, tolerated=tolerated) for index in range(peers)]
+    monkeypatch.setattr(time, "time", lambda: random.uniform(0, 1e9))  # a wall clock that nobody should look at
+    undisturbed(carried(swarm), peers=peers, tolerated=tolerated)
+    assert all(peer.door.refused == 0 and not peer.links[swarm[0].node.id].dropped for peer in swarm[1:])
+
+
+class Meeting:
+    """What a gradient waits for: one peer's waits for frames of the others, and theirs for its beginning."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.peer: SocketPeer
+
+    def arrived(self) -> int:
+        """How many frames the one peer has got."""
+        return sum(number for _, number in self.peer.door.arrived.values())
+
+    def wait_for_frames(self) -> None:
+        """Called by the one peer: the first time, wait until something arrives."""
+        before, deadline = self.arrived(), time.monotonic() + 10
+        if not self.begun.is_set():
+            self.begun.set()
+            while self.arrived() == before:
+                assert time.monotonic() < deadline, "nothing arrived while the gradient was computed"
+                time.sleep(0.001)
+
+
+class Meets(TinyTask):
+    """Gradients that begin with ``wait``."""
+
+    def __init__(self, wait: Callable[[], Any]) -> None:
+        super().__init__(SIZES["dimension"])
+        self.wait = wait
+
+    def gradient(self, parameters: Float32, seed: bytes) -> Float32:
+        self.wait()
+        return super().gradient(parameters, seed)
+
+
+@pytest.mark.requirement("CLOCK-4")
+def test_a_peer_takes_frames_while_it_computes_a_gradient() -> None:
+    meeting = Meeting()
+    others = [member(index, Meets(lambda: meeting.begun.wait(10)), steps=1) for index in range(1, 4)]
+    meeting.peer = member(0, Meets(meeting.wait_for_frames), steps=1)
+    undisturbed(carried([meeting.peer, *others]), steps=1)
+    assert meeting.begun.is_set()
+
+
+@pytest.mark.requirement("CLOCK-2", "CLOCK-3")
+def test_peers_start_together_once_enough_are_ready_however_patient_each_is() -> None:
+    swarm, starts = [member(index, steps=1) for index in range(4)], []
+    for peer, patience in zip(swarm, (0.05, 0.1, 0.8, 0.8), strict=True):
+        peer.patience = patience
+
+        def start(now: float, begin: Callable[[float], None] = peer.node.start) -> None:
+            starts.append(now)
+            begin(now)
+
+        peer.node.start = start  # type: ignore[method-assign]
+    began = time.monotonic()
+    only_absent(carried(swarm, absent=1), swarm[3].node.id)
+    assert len(starts) == 3 and max(starts) - min(starts) <= DELAY
+    assert min(starts) - began >= 0.8  # not before n − b are ready
+
+
+# -- Broken connections ---------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CLOCK-7")
+def test_connections_that_break_again_and_again_lose_nothing() -> None:
+    broken = 0
+
+    async def scenario(swarm: list[SocketPeer], addresses: dict[PeerId, Address]) -> None:
+        nonlocal broken
+        while True:
+            await asyncio.sleep(DELAY / 8)
+            for peer in swarm:
+                for stream in peer.door.open.values():
+                    stream.close()
+                    broken += 1
+
+    undisturbed(carried([member(index) for index in range(4)], scenario))
+    assert broken > 20
+
+
+@pytest.mark.requirement("CLOCK-8")
+def test_a_receiver_that_takes_nothing_costs_a_bounded_queue() -> None:
+    async def fill() -> Outgoing:
+        link = Outgoing(bytes(32), room=10_000)
+        for number in range(1000):
+            link.put(number.to_bytes(2, "big") * 50)
+        return link
+
+    link = asyncio.run(fill())
+    assert link.size <= 10_000 and len(link.frames) == 100 and link.dropped == 900
+    assert link.frames[-1] == (1000, (999).to_bytes(2, "big") * 50)
+    link.acknowledged(950)
+    assert len(link.frames) == 50 and link.size == 5000
+
+
+# -- Peers that fail ------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CLOCK-3")
+def test_an_echo_withheld_from_one_peer_changes_nothing() -> None:
+    swarm = [member(index) for index in range(4)]
+    link, withheld = swarm[0].links[swarm[1].node.id], []
+
+    def put(data: bytes) -> None:
+        if data[:1] != b"R" and is_echo(swarm[1].node.decode(data, len(data))):
+            withheld.append(data)
+        else:
+            Outgoing.put(link, data)
+
+    link.put = put  # type: ignore[method-assign]
+    undisturbed(carried(swarm))
+    assert len(withheld) > 8  # one in every agreed phase
+
+
+def is_echo(frame: Any) -> bool:
+    return isinstance(frame, Envelope) and frame.slot.phase.agreed and frame.slot.part == ECHO
+
+
+# -- Strangers, garbage, floods --------------------------------------------------------------------
+
+
+async def wrong_key(address: Address, honest: SocketPeer) -> None:
+    """Say that I am a peer whose key I do not have, and go on as if I had been let in."""
+    reader, writer = await asyncio.open_connection(*address)
+    stream = Stream(reader, writer)
+    someone = next(peer for peer in honest.roster if peer != honest.node.id)
+    writer.write(someone + os.urandom(48))
+    await stream.read(96)
+    writer.write(os.urandom(64) + HEADER.pack(1, 4) + b"evil")
+    await stream.read(COUNT.size)
+
+
+async def swallow(work: Awaitable[Any]) -> None:
+    with suppress(OSError, EOFError, TimeoutError, ProtocolError):
+        await asyncio.wait_for(work, 1)
+
+
+async def scribble(address: Address, data: bytes) -> None:
+    """Connect, write, and read until the other end hangs up."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(data)
+    try:
+        await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+@pytest.mark.requirement("CLOCK-6")
+def test_strangers_change_nothing_and_fill_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    swarm = [member(index) for index in range(4)]
+    stranger = Identity(bytes(range(32)))
+
+    async def scenario(peers: list[SocketPeer], addresses: dict[PeerId, Address]) -> None:
+        target = peers[1]
+        address = addresses[target.node.id]
+        while True:
+            tries = [wrong_key(address, target) for _ in range(5)]
+            tries += [dial(address, stranger, target.node.run, target.node.id, bytes(16)) for _ in range(5)]  # type: ignore[misc]
+            tries += [scribble(address, os.urandom(300)) for _ in range(5)]
+            tries += [scribble(address, b"") for _ in range(5)]  # holds a connection and says nothing
+            await asyncio.gather(*map(swallow, tries))
+            assert len(target.door.pending) <= PENDING
+
+    with caplog.at_level(logging.WARNING):
+        undisturbed(carried(swarm, scenario))
+    assert swarm[1].door.refused > 10
+    assert 0 < len(caplog.records) <= 1 + swarm[1].door.refused.bit_length()
+    assert set(swarm[1].door.arrived) == {peer.node.id for peer in swarm if peer is not swarm[1]}
+
+
+@pytest.mark.requirement("CLOCK-10")
+def test_many_silent_connections_do_not_keep_peers_out() -> None:
+    async def scenario(swarm: list[SocketPeer], addresses: dict[PeerId, Address]) -> None:
+        held = [await asyncio.open_connection(*addresses[swarm[0].node.id]) for _ in range(PENDING + 20)]
+        await asyncio.sleep(0.2)
+        assert len(swarm[0].door.pending) <= PENDING
+        try:
+            await asyncio.sleep(60)
+        finally:
+            for _, writer in held:
+                writer.transport.abort()
+
+    undisturbed(carried([member(index) for index in range(4)], scenario))
+
+
+@pytest.mark.requirement("CLOCK-9")
+def test_a_peer_that_also_sends_garbage_changes_nothing() -> None:
+    async def scenario(swarm: list[SocketPeer], addresses: dict[PeerId, Address]) -> None:
+        noise = np.random.default_rng(0)
+        loud = swarm[3]
+        while True:
+            for link in loud.links.values():
+                for _ in range(20):
+                    link.put(noise.bytes(int(noise.integers(1, 3000))))
+            await asyncio.sleep(0.005)
+
+    swarm = [member(index) for index in range(4)]
+    undisturbed(carried(swarm, scenario))
+    assert all(peer.node.ignored > 100 for peer in swarm[:3])
+
+
+@pytest.mark.requirement("CLOCK-9")
+def test_a_declared_length_beyond_the_limit_ends_the_connection() -> None:
+    swarm = [member(index) for index in range(4)]
+
+    async def scenario(peers: list[SocketPeer], addresses: dict[PeerId, Address]) -> None:
+        honest, loud = peers[0].node, peers[3].node
+        await until(lambda: peers[0].started)
+        stream = await dial(addresses[honest.id], loud.identity, honest.run, honest.id, bytes(16))
+        stream.writer.write(HEADER.pack(1, 2**32 - 1) + bytes(100))
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await stream.read(3 * COUNT.size)
+
+    undisturbed(carried(swarm, scenario))
+    assert swarm[0].door.refused == 1
+
+
+# -- Processes ------------------------------------------------------------------------------------
+
+
+def lone_process(index: int, pipe: Connection) -> None:
+    """One peer in a process of its own: tells its port, learns everyone's, tells how it ended."""
+
+    async def live() -> None:
+        peer = member(index)
+        address = await peer.listen()
+        pipe.send(address)
+        addresses = dict(zip(peer.roster, pipe.recv(), strict=True))
+        work = asyncio.ensure_future(peer.run(addresses))
+        await until(lambda: peer.state is not None or work.done())
+        pipe.send("first step")
+        state = await work
+        assert state.replica is not None
+        pipe.send((state.head, state.replica.state_hash, [(gone.peer, gone.how.value) for gone in state.removals]))
+
+    asyncio.run(live())
+
+
+@pytest.mark.requirement("CLOCK-3")
+def test_processes_agree_and_a_killed_one_is_absent() -> None:
+    context = multiprocessing.get_context("spawn")
+    pipes, workers = [], []
+    for index in range(4):
+        mine, theirs = context.Pipe()
+        pipes.append(mine)
+        workers.append(context.Process(target=lone_process, args=(index, theirs)))
+        workers[-1].start()
+    try:
+        addresses = [receive(pipe) for pipe in pipes]
+        for pipe in pipes:
+            pipe.send(addresses)
+        assert receive(pipes[1]) == "first step"
+        os.kill(workers[1].pid or 0, signal.SIGKILL)
+        others = [pipe for pipe in pipes if pipe is not pipes[1]]
+        assert [receive(pipe) for pipe in others] == ["first step"] * 3
+        ended = [receive(pipe) for pipe in others]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.join(10)
+    assert ended[0] == ended[1] == ended[2]
+    roster = sorted(identity.peer_id for identity in identities(4, 0))
+    assert ended[0][2] == [(roster[1], "absent")]
+
+
+def receive(pipe: Connection) -> Any:
+    assert pipe.poll(40), "a process said nothing"
+    return pipe.recv()
