@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
-from attack_runs import MOST, attacked, breaches, table_of_the_chapter
+from attack_runs import CHAPTER, MOST, attacked, breaches, table_of_the_chapter
 from btard.training.registry import find_by_name, find_task
 from btard.training.trainer import RunError, Settings, attack_names, train
 
@@ -86,6 +88,15 @@ def test_different_attacks_at_once_end_as_stated(attacks: str) -> None:
     assert breaches(summary) == []
 
 
+@pytest.mark.requirement("PROP-10")
+@pytest.mark.parametrize("name", ["forged-sender", "withheld-echo-from-one"])
+def test_what_is_ignored_changes_the_traffic_and_nothing_else(name: str) -> None:
+    undisturbed, disturbed = attacked(None, 1, 0, 5), attacked(name, 1, 0, 5)
+    assert disturbed["parameter_hash"] == undisturbed["parameter_hash"]
+    assert disturbed["log_head"] == undisturbed["log_head"]
+    assert disturbed["bytes_sent_per_peer_per_step"] != undisturbed["bytes_sent_per_peer_per_step"]
+
+
 def test_every_attack_of_the_literature_and_on_the_protocol_is_there() -> None:
     assert {name for names in BRIEF.values() for name in names} <= set(NAMES)
     strengths = {name: find_by_name("btard.attacks", "attack", name).default_scale for name in BRIEF["sign flip"]}
@@ -97,6 +108,13 @@ def test_the_chapters_table_names_every_attack_with_its_verdict() -> None:
     cells = {name: row.split("|") for name, row in table_of_the_chapter().items()}
     assert {name: row[2].strip() for name, row in cells.items()} == VERDICTS
     assert {row[3].strip() for row in cells.values()} == {"3 of 3 / 3 of 3"}
+
+
+@pytest.mark.slow
+def test_drawn_lines_of_the_table_are_measured_again_alike() -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.attack_table", "--check", "--jobs", "1"]
+    done = subprocess.run(command, cwd=CHAPTER.parents[1], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 ON_LINKS = [name for name in NAMES if find_by_name("btard.attacks", "attack", name).on_links]

@@ -311,7 +311,7 @@ class FalseEcho(Poster):
         if notices is None:
             return honest
         kept = tuple(proof for proof in notices.evidence if proof[0].sender not in self.world.coalition)
-        return replace(honest, notices=notices._replace(evidence=kept))  # type: ignore[call-arg]
+        return replace(honest, notices=notices._replace(evidence=kept))
 
     def heard(self) -> set[PeerId]:
         """The roster of the phase: the honest peers' and the colluders'."""
