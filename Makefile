@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := runs/train
 TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-start 10 --steps 200 --baseline clean,mean
 
-.PHONY: train test checks thorough bench docs gpu clean
+.PHONY: train test checks thorough bench attacks docs gpu clean
 
 train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data; then its log is audited.
 	$(BIN)/btard train $(TRAIN) --out $(RUN)
@@ -27,6 +27,9 @@ thorough: $(VENV)/installed-dev  ## All tests, the long ones too, with more exam
 
 bench: $(VENV)/installed-dev  ## Ratios against what they are compared with, in the same run.
 	$(BIN)/python -m tests.benchmarks
+
+attacks: $(VENV)/installed-dev  ## Run every attack and write what was shown into spec/attacks.md; five minutes.
+	$(BIN)/python -m tests.benchmarks.attack_table --write
 
 docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in spec/ up to date.
 	$(BIN)/python -m cogapp -r -I spec spec/*.md

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterable
 
@@ -10,6 +11,7 @@ from btard.protocol.arithmetic import float32_bytes, folding_sum
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
+from btard.protocol.membership import probation_length
 from btard.protocol.messages import Aggregate, Closing, Envelope, Notices, Phase, Slot, body_hash, seal
 from btard.protocol.model import Configuration, default_distance_ratio, distance_ratio_bound, reachable
 from btard.protocol.update import Schedule, Sgd, describe
@@ -157,3 +159,18 @@ def log() -> None:
     if record.head_after(genesis.run) != tagged_hash("btard/log", genesis.run, content):
         raise ValueError("the example is not the log head")
     table(("what", "value"), rows)
+
+
+# -- Chapter membership -----------------------------------------------------------------------------
+
+
+def seat_costs() -> None:
+    """What a seat costs for n = 16: the probation, and what patience saves of it."""
+    rows = []
+    for validators in (1, 4):
+        for tolerated in (1, 3, 5, 7):
+            length = probation_length(16, tolerated, validators)
+            chance = math.log(16 / tolerated)
+            saved = [min(length, math.log(8 * steps / 3) / chance) for steps in (1_000, 1_000_000)]
+            rows.append((validators, tolerated, length, *(f"{length - discount:.1f}" for discount in saved)))
+    table(("m_max", "b", "T_join", "gradients, patience 1,000 steps", "patience 10⁶ steps"), rows)

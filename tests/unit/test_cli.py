@@ -87,6 +87,8 @@ REFUSED = [
     (("--byzantine", "1", "--attack", "sign-flip:"), "module:name"),
     (("--byzantine", "1", "--attack", "btard.protocol.step:Peer", "--task", "quadratic"), "not a Conduct"),
     (("--byzantine", "1", "--attack", "label-flip", "--task", "quadratic"), "labels"),
+    (("--byzantine", "1", "--attack", "silent", "--task", "quadratic", "--channel", "ideal"), "acts on links"),
+    (("--byzantine", "2", "--attack", "sign-flip,flood", "--task", "quadratic", "--channel", "ideal"), "'Flood'"),
 ]
 
 
@@ -370,12 +372,17 @@ def test_a_closed_pipe_is_no_verdict(run_folder: Path) -> None:
     assert (done.returncode, done.stderr) == (141, "")
 
 
-def test_attacks_are_listed_one_line_each() -> None:
-    done = btard("attacks")
-    names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert done.returncode == 0
-    assert {"sign-flip", "a-little-is-enough", "covered-aggregate", "false-accuser"} <= set(names)
-    assert all(len(line.split(maxsplit=1)) == 2 for line in done.stdout.splitlines())
+def test_every_attack_is_listed_with_its_verdict() -> None:
+    """Two lines each: what it does, and how it ends."""
+    done, as_json = btard("attacks"), btard("attacks", "--json")
+    assert (done.returncode, as_json.returncode) == (0, 0)
+    entries = json.loads(as_json.stdout)
+    assert {"sign-flip", "covered-aggregate", "equivocation", "many-keys"} <= {entry["name"] for entry in entries}
+    assert all(entry[key] for entry in entries for key in ("name", "summary", "verdict"))
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    listed = [tuple(line.split(maxsplit=1)) for line in lines[::2]]
+    assert listed == [(entry["name"], entry["summary"]) for entry in entries]
+    assert lines[1::2] == [f"-> {entry['verdict']}" for entry in entries]
 
 
 @pytest.mark.parametrize("command", ["train", "audit", "attacks"])

@@ -45,3 +45,4 @@ def test_the_attack_and_the_configuration_shown_work(tmp_path: Path, monkeypatch
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["byzantine_banned"] > 0
     assert {removal["fault"] for removal in summary["removals"]} == {"wrong hash"}
+    assert {verdict["expected"] for verdict in summary["verdicts"]} == {"convicted: wrong hash"}

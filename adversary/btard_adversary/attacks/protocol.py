@@ -304,6 +304,15 @@ class FalseEcho(Poster):
         mine = isinstance(honest, Relay) and honest.echo.sender == self.seating.peer
         return () if mine else super().post(recipient, honest)
 
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """The honest message without evidence against colluders: a relay brings the false echo home to a peer that
+        knows the true one."""
+        notices = getattr(honest, "notices", None)
+        if notices is None:
+            return honest
+        kept = tuple(proof for proof in notices.evidence if proof[0].sender not in self.world.coalition)
+        return replace(honest, notices=notices._replace(evidence=kept))
+
     def heard(self) -> set[PeerId]:
         """The roster of the phase: the honest peers' and the colluders'."""
         request = next(iter(self.world.requests.values()))
@@ -480,7 +489,7 @@ class Oversized(Malformed):
     """Signs a body beyond the size limit."""
 
     summary = "sign a body beyond the size limit"
-    verdict = SILENT
+    verdict = Verdict("convicted: malformed, or absent: silent", (*convicted(Fault.MALFORMED).ends, *SILENT.ends))
     body = bytes(MAX_AGREED_BODY + 1)
 
 
@@ -500,7 +509,7 @@ class Flood(Poster):
     """Sends a hundred frames for each honest one: garbage, copies and forgeries."""
 
     summary = "send a hundred frames of garbage, copies and forgeries for each honest one"
-    verdict = TOLERATED
+    verdict = Verdict("ignored beyond its links' shares: keeps its seat, or absent", ABSENT, may_stay=True)
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
         """The honest frame first, then the flood."""
