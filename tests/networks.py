@@ -26,10 +26,10 @@ def simulation(
     steps: int = 3,
     seed: int = 0,
     conducts: Mapping[PeerId, Conduct] | None = None,
-    ideal: bool = False,
+    kind: type[Simulation] = NetworkSimulation,
     **network: Any,
 ) -> Any:
-    """A run that has not started. ``network``: fields of :class:`NetworkSimulation`."""
+    """A run that has not started. ``network``: fields of its ``kind``."""
     config = configuration(
         peers=count,
         tolerated=tolerated,
@@ -41,7 +41,6 @@ def simulation(
     )
     task = TinyTask(config.dimension)
     world = World(frozenset(conducts or ()), config.gradient_clip)
-    kind = Simulation if ideal else NetworkSimulation
     keys = identities(count, seed)
     return kind(genesis(config, seed), keys, task.initial_parameters(), task, world, conducts or {}, **network)
 

@@ -11,6 +11,7 @@ import pytest
 from broadcasts import HEAD, KEYS, RUN, SLOT, TIMING, digest, echo, message, relay
 from btard.network.links import FaultyLinks, Links
 from btard.network.node import Flooding, Node
+from btard.network.simulator import Simulation
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.bans import Fault
 from btard.protocol.broadcast import Answer, Ask, Ballot, Frame, Place, Relay
@@ -69,7 +70,7 @@ FAULTS: dict[str, Callable[[], dict[str, Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_within_the_delay_cost_nobody_anything(fault: str) -> None:
     """The log is that of the ideal channel, bit by bit."""
-    ideal, networked = end(simulation(ideal=True)), end(simulation(**FAULTS[fault]()))
+    ideal, networked = end(simulation(kind=Simulation)), end(simulation(**FAULTS[fault]()))
     assert networked.state.head == ideal.state.head
     assert networked.state.removals == ()
 

@@ -141,16 +141,21 @@ class Node:
         return self.asked.slot.phase if self.asked else Phase.COMMIT
 
     @property
+    def begun(self) -> bool:
+        """Whether the run has begun for this peer."""
+        return self.asked is not None or self.request is not None
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended for this peer."""
         return self.state is not None or self.error is not None
 
     # -- What a driver calls ----------------------------------------------------------------------
 
-    def start(self, now: float) -> None:
-        """Begin the run."""
-        self.ready = now
-        self.answer(now, None)
+    def start(self, now: float, ready: float | None = None) -> None:
+        """Begin the run, or go on with it at a step that was ``ready`` to begin earlier."""
+        self.ready = now if ready is None else ready
+        self.proceed(now, None)
 
     def join(self, now: float, request: AgreedBroadcast) -> None:
         """Begin with the first broadcast of a new member, whose protocol has been following until here."""
@@ -163,9 +168,18 @@ class Node:
         self.proceed(now, value)
 
     def wake(self, now: float) -> None:
-        """The time ``wake_at`` has come."""
-        if self.task is not None and self.wake_at is not None and now >= self.wake_at:
+        """It is ``now``; the node goes on if it waited for no later time."""
+        if self.is_due(now):
             self.feed(now, None)
+
+    def is_due(self, now: float) -> bool:
+        """Whether the time ``wake_at`` has come."""
+        return self.task is not None and self.wake_at is not None and now >= self.wake_at
+
+    def drain(self) -> list[tuple[PeerId | None, Frame]]:
+        """What is to be sent now, and to whom (None: everyone)."""
+        sends, self.outbox = self.outbox, []
+        return sends
 
     def read(self, now: float, sender: PeerId, data: bytes) -> None:
         """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6."""
@@ -187,9 +201,9 @@ class Node:
             self.pass_on_wanted(frame)
         arrival, key = Arrival(now, sender, frame), key_of(frame)
         if key == self.current and self.task is not None:
-            self.feed(now, arrival)
+            self.take(arrival)
         elif key > self.current and not self.finished:
-            self.keep_early(key, arrival, size)
+            self.take_early(arrival, size)
         else:
             self.take_late(key, arrival)
 
@@ -251,15 +265,23 @@ class Node:
         wanted = self.ballot.wants if self.ballot is not None else None
         self.outbox.extend((None, envelope) for envelope in answer.envelopes if wanted and wanted(envelope))
 
-    def keep_early(self, key: Key, arrival: Arrival, size: int) -> None:
-        """Keep a frame of a phase that I have not reached, at the cost of its author if I know that it is
-        (on a sparse overlay the signature has been checked), else of the link. Source: LIM-5."""
-        payer, cost = self.links[self.payer(arrival)], size + FRAME_COST
-        if payer.early + cost > self.limits.early:
+    def take(self, arrival: Arrival) -> None:
+        """Take in a frame of my phase."""
+        self.feed(arrival.now, arrival)
+
+    def take_early(self, arrival: Arrival, size: int) -> None:
+        """Take in a frame of a phase that I have not reached, if whoever pays for it can."""
+        cost = size + FRAME_COST
+        if self.links[self.payer(arrival)].early + cost > self.limits.early:
             self.ignored += 1  # requirement: LIM-5
-            return
-        payer.early += cost
-        self.early.setdefault(key, []).append((arrival, cost))
+        else:
+            self.keep_early(arrival, cost)
+
+    def keep_early(self, arrival: Arrival, cost: int) -> None:
+        """Keep a frame until its phase, at the cost of its author if I know that it is (on a sparse overlay the
+        signature has been checked), else of the link. Source: LIM-5."""
+        self.links[self.payer(arrival)].early += cost
+        self.early.setdefault(key_of(arrival.frame), []).append((arrival, cost))
 
     def payer(self, arrival: Arrival) -> PeerId:
         """Who pays for keeping a frame."""
@@ -280,7 +302,11 @@ class Node:
         place = header.sender, header.slot
         known = next((phase[place] for phase in self.witnessed if place in phase), None)
         if known and header.run == self.run and known.digest != header.digest and header.authentic:
-            self.late.setdefault(header.sender, proof_of([known, header]))
+            self.hold(header.sender, proof_of([known, header]))
+
+    def hold(self, peer: PeerId, proof: Proof) -> None:
+        """Keep evidence against ``peer`` for my next message."""
+        self.late.setdefault(peer, proof)
 
     # -- Going on -------------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record, Trial, Verdict
 from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Slot, belongs, body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
-from btard.protocol.recovery import CheckpointError, open_checkpoint, seal_checkpoint
+from btard.protocol.recovery import CheckpointError, open_value, seal_value
 from btard.protocol.step import Conduct, Expelled, Peer, Replica, State, initial_state, run
 
 MAX_WAITING_LETTERS = 256
@@ -432,7 +432,7 @@ def memory_of(seat: Seat) -> dict[str, Any]:
     if not seat.byzantine:
         return {}
     try:
-        found: dict[str, Any] = open_checkpoint(seal_checkpoint(seat.conduct.memory()))
+        found: dict[str, Any] = open_value(seal_value(seat.conduct.memory()))
     except CheckpointError:
         return {"unknown": object()}  # no checkpoint will hold it
     return found

@@ -319,7 +319,7 @@ class SocketPeer:
         """Of those who are ready to start."""
         self.heard: Counter[PeerId] = Counter()
         """Start lists that each peer sent."""
-        self.started = self.busy = False
+        self.started, self.busy = node.begun, False
         self.done = asyncio.Event()
         self.alarm: asyncio.TimerHandle | None = None
         self.executor = ThreadPoolExecutor(1)
@@ -343,7 +343,7 @@ class SocketPeer:
         try:
             for peer, link in self.links.items():
                 self.spawn(link.keep_connected(self.dialler(addresses[peer], peer), self.node.timing.delay / 4))
-            self.spawn(self.get_ready())
+            self.begin()
             await self.done.wait()
             if self.node.state is not None:
                 await asyncio.sleep(self.node.timing.skew + 2 * self.node.timing.delay)  # requirement: CLOCK-5
@@ -384,16 +384,28 @@ class SocketPeer:
 
     # -- The start ------------------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Get ready, or go on with a run that had begun before a crash."""
+        if self.started:
+            self.say_ready()
+            self.settle()
+        else:
+            self.spawn(self.get_ready())
+
     async def get_ready(self) -> None:
         """Say that I am ready, once I have a link to everyone or have waited long enough."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.patience):
                 for link in self.links.values():
                     await link.connected.wait()
+        self.say_ready()
+        self.start_if_ready()
+
+    def say_ready(self) -> None:
+        """Sign that I am ready, and tell everyone."""
         digest = tagged_hash("btard/start", self.node.run)
         self.signatures[self.node.id] = self.node.identity.sign(digest)
         self.tell_start([self.node.id])
-        self.start_if_ready()
 
     def tell_start(self, peers: list[PeerId]) -> None:
         """Send everyone the signatures of ``peers``."""
@@ -447,8 +459,7 @@ class SocketPeer:
 
     def flush(self) -> None:
         """Put the outbox on the links."""
-        sends, self.node.outbox = self.node.outbox, []
-        for to, frame in sends:
+        for to, frame in self.node.drain():
             data = encode_frame(frame)
             for peer in self.links if to is None else [to]:
                 self.links[peer].put(data)

@@ -1,4 +1,4 @@
-"""What a peer, or a whole simulated run, keeps on disk so that it can go on after a crash (chapter ``recovery``)."""
+"""What is kept on disk so that a peer, or a whole simulated run, can go on after a crash (chapter ``recovery``)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from btard.protocol.encoding import tagged_hash
-from btard.protocol.messages import HASH_BYTES
-from btard.protocol.recovery import CheckpointError, open_checkpoint, seal_checkpoint
+from btard.protocol.model import ProtocolError
+from btard.protocol.recovery import CheckpointError, open_value, seal_value
 
 LENGTH_BYTES = 8
+
+
+class ResumeError(ProtocolError):
+    """A directory that holds no run to go on with, or another one than its log says; the message is one sentence."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -33,7 +36,7 @@ class Checkpoints:
 
     def save(self, value: Any) -> None:
         """Keep ``value``, and the one before. Raises :class:`CheckpointError` if it cannot be kept."""
-        data = seal_checkpoint(value)
+        data = seal_value(value)
         latest, previous = self.paths
         if latest.exists():
             latest.replace(previous)
@@ -43,7 +46,7 @@ class Checkpoints:
         """The latest value that is whole; None if there is none."""
         for path in self.paths:
             try:
-                return open_checkpoint(path.read_bytes())
+                return open_value(path.read_bytes())
             except (OSError, CheckpointError):
                 continue
         return None
@@ -55,40 +58,81 @@ class Checkpoints:
 
 
 class Journal:
-    """An append-only file of entries, each with its length and hash: a torn end is found and cut. Source: REC-3."""
+    """An append-only file of values, each with its length and its hash: a torn end is found and cut. Source: REC-3."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        whole = sum(LENGTH_BYTES + HASH_BYTES + len(entry) for entry in read_journal(path))
+        self.values, whole = read_journal(path)
+        """What it held when it was opened, in order."""
         self.file = path.open("ab")
         self.file.truncate(whole)  # requirement: REC-3
 
-    def append(self, entry: bytes) -> None:
-        """Keep ``entry``; it is with the operating system before this returns."""
-        self.file.write(len(entry).to_bytes(LENGTH_BYTES, "big") + tagged_hash("btard/journal", entry) + entry)
+    def append(self, value: Any) -> None:
+        """Keep ``value``; it is with the operating system before this returns."""
+        data = seal_value(value)
+        self.file.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
         self.file.flush()
 
-    def entries(self) -> Iterator[bytes]:
-        """What is kept, in order."""
-        return read_journal(self.path)
-
-    def clear(self) -> None:
-        """Begin anew, after a checkpoint."""
-        self.file.truncate(0)
+    def sync(self) -> None:
+        """Wait until everything is on the disk."""
+        os.fsync(self.file.fileno())
 
     def close(self) -> None:
         """Release the file."""
         self.file.close()
 
 
-def read_journal(path: Path) -> Iterator[bytes]:
-    """The whole entries at the beginning of a journal."""
+def read_journal(path: Path) -> tuple[list[Any], int]:
+    """The whole values at the beginning of a journal, and how many bytes they take."""
     data = path.read_bytes() if path.exists() else b""
-    start, header = 0, LENGTH_BYTES + HASH_BYTES
-    while start + header <= len(data):
-        size = int.from_bytes(data[start : start + LENGTH_BYTES], "big")
-        entry = data[start + header : start + header + size]
-        if len(entry) < size or tagged_hash("btard/journal", entry) != data[start + LENGTH_BYTES : start + header]:
-            return
-        yield entry
-        start += header + size
+    found: list[Any] = []
+    start = 0
+    for begin, end in entries(data):
+        try:
+            found.append(open_value(data[begin:end]))
+        except CheckpointError:
+            break
+        start = end
+    return found, start
+
+
+def entries(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the values of a journal begin and end, up to the first that is cut off."""
+    begin = LENGTH_BYTES
+    while (end := begin + int.from_bytes(data[begin - LENGTH_BYTES : begin], "big")) <= len(data):
+        yield begin, end
+        begin = end + LENGTH_BYTES
+
+
+class ContinuedFile:
+    """A file that is written again from ``start`` on. What is there already must be the same; a torn end is cut.
+
+    Source: REC-4.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        self.path = path
+        data = path.read_bytes() if path.exists() else b""
+        if len(data) < start:
+            raise ResumeError(f"'{path}' is shorter than its run's checkpoint says")
+        self.file = path.open("r+b" if data else "wb")
+        self.file.seek(start)
+        self.rest = data[start:]
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, and compare it with what was there. Raises :class:`ResumeError` if it differs."""
+        known = self.rest[: len(data)]
+        if known != data[: len(known)]:
+            raise ResumeError(f"'{self.path}' does not hold what this run wrote: it was altered")  # requirement: REC-4
+        self.rest = self.rest[len(data) :]
+        self.file.write(data)
+
+    def flush(self) -> None:
+        """Hand what was written to the operating system."""
+        self.file.flush()
+
+    def close(self) -> None:
+        """Cut what a kill left behind the last whole entry."""
+        if not self.rest:
+            self.file.truncate()
+        self.file.close()

@@ -239,8 +239,7 @@ class NetworkSimulation(Simulation):
 
     def send_all(self, seat: Seat, node: Node) -> None:
         """Put what a node wants to send on the links."""
-        sends, node.outbox = node.outbox, []
-        for to, frame in sends:
+        for to, frame in node.drain():
             for receiver in self.receivers(seat.id, to, frame):
                 for copy in self.posted(seat, receiver, frame):
                     self.transmit(seat, receiver, copy)

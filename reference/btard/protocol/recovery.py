@@ -57,10 +57,10 @@ RECORDS: dict[str, type[Any]] = {
 
 
 class CheckpointError(ProtocolError):
-    """A checkpoint that is damaged, or a value that none can hold."""
+    """A kept value that is damaged, or a value that cannot be kept."""
 
 
-def seal_checkpoint(value: Any) -> bytes:
+def seal_value(value: Any) -> bytes:
     """``value`` as bytes that prove their own integrity. Equal values are stored once.
     Raises :class:`CheckpointError` for a value that a checkpoint cannot hold. Source: REC-1."""
     freezer = Freezer()
@@ -69,8 +69,8 @@ def seal_checkpoint(value: Any) -> bytes:
     return tagged_hash("btard/checkpoint", content) + content  # requirement: REC-1
 
 
-def open_checkpoint(data: bytes) -> Any:
-    """Inverse of :func:`seal_checkpoint`; raises :class:`CheckpointError` if a byte is missing or altered."""
+def open_value(data: bytes) -> Any:
+    """Inverse of :func:`seal_value`; raises :class:`CheckpointError` if a byte is missing or altered."""
     seal, content = data[:HASH_BYTES], data[HASH_BYTES:]
     if tagged_hash("btard/checkpoint", content) != seal:
         raise CheckpointError("a checkpoint is cut off or damaged")
@@ -106,7 +106,7 @@ class Freezer:
             return self.record(name, value)
         if value is None or isinstance(value, (bool, str, bytes)):
             return ["plain", value]
-        if isinstance(value, int):
+        if isinstance(value, int) and abs(value) < 1 << 64:
             return ["plain", value] if value >= 0 else ["negative", -value]
         if isinstance(value, float):
             return ["real", struct.pack("<d", value)]

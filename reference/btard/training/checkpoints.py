@@ -10,17 +10,13 @@ from typing import Any
 
 from btard.network.faults import Faults
 from btard.network.simulator import Simulation
-from btard.network.store import Checkpoints, write_atomically
-from btard.protocol.model import PeerId, ProtocolError
+from btard.network.store import Checkpoints, ResumeError, write_atomically
+from btard.protocol.model import PeerId
 from btard.protocol.recovery import CheckpointError
 from btard.protocol.step import State
 
 CHECKPOINT_STEPS = 10
 """A checkpoint is written after every so many steps."""
-
-
-class ResumeError(ProtocolError):
-    """A directory that holds no run to go on with, or another one than its log says; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -98,37 +94,3 @@ class RunStore:
         """The latest whole checkpoint; None if the run was killed before its first."""
         found = self.checkpoints.load()
         return None if found is None else Saved(**found)
-
-
-class ContinuedFile:
-    """A file that is written again from ``start`` on. What is there already must be the same; a torn end is cut.
-
-    Source: REC-4.
-    """
-
-    def __init__(self, path: Path, start: int) -> None:
-        self.path = path
-        data = path.read_bytes() if path.exists() else b""
-        if len(data) < start:
-            raise ResumeError(f"'{path}' is shorter than its run's checkpoint says")
-        self.file = path.open("r+b" if data else "wb")
-        self.file.seek(start)
-        self.rest = data[start:]
-
-    def write(self, data: bytes) -> None:
-        """Write ``data``, and compare it with what was there. Raises :class:`ResumeError` if it differs."""
-        known = self.rest[: len(data)]
-        if known != data[: len(known)]:
-            raise ResumeError(f"'{self.path}' does not hold what this run wrote: it was altered")  # requirement: REC-4
-        self.rest = self.rest[len(data) :]
-        self.file.write(data)
-
-    def flush(self) -> None:
-        """Hand what was written to the operating system."""
-        self.file.flush()
-
-    def close(self) -> None:
-        """Cut what a kill left behind the last whole entry."""
-        if not self.rest:
-            self.file.truncate()
-        self.file.close()

@@ -16,7 +16,7 @@ import numpy as np
 from btard.network.coalition import Recruiter, Seating, World
 from btard.network.faults import Faults
 from btard.network.simulator import Observed, Simulation
-from btard.network.store import write_atomically
+from btard.network.store import ContinuedFile, ResumeError, write_atomically
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Removal
@@ -44,7 +44,7 @@ from btard.protocol.update import (
     schedule_kind,
     state_hash,
 )
-from btard.training.checkpoints import CHECKPOINT_STEPS, ContinuedFile, ResumeError, RunStore, Saved
+from btard.training.checkpoints import CHECKPOINT_STEPS, RunStore, Saved
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task

@@ -1,0 +1,187 @@
+"""A node that survives a crash of its process (chapter ``recovery``).
+
+A node is a deterministic function of the state at a step boundary and of what it took in since. So it
+writes down each thing that it takes in before acting on it, and made again from its folder it is where it
+was: what it had signed it signs again, byte for byte, and nothing else in the same place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from btard.network.limits import Limits
+from btard.network.node import ARCHIVED_PHASES, Node, key_of
+from btard.network.store import ContinuedFile, Journal, ResumeError, write_atomically
+from btard.protocol.broadcast import Arrival, Frame, Timing, decode_frame, encode_frame
+from btard.protocol.channel import AppendRecord, Exchange, StepApplied
+from btard.protocol.identity import Identity
+from btard.protocol.log import Genesis, Record
+from btard.protocol.messages import Proof
+from btard.protocol.model import PeerId
+from btard.protocol.recovery import CheckpointError, open_value, seal_value
+from btard.protocol.step import State
+
+TURN_STEPS = 10
+"""A new checkpoint is made, and the journal begun anew, after every so many steps."""
+
+
+class PeerStore:
+    """The folder of one peer: its log, a checkpoint of its state, and a journal of what it took in since.
+
+    Raises :class:`ResumeError` for a folder whose checkpoint is damaged: going on from anything older, the peer
+    might sign a second version of what it signed.
+    """
+
+    def __init__(self, folder: Path, genesis: Genesis, every: int = TURN_STEPS) -> None:
+        self.folder, self.every = folder, every
+        folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = folder / "checkpoint"
+        self.state: State | None = None
+        """The state that the journal begins with; None for the initial one."""
+        size = self.read_checkpoint()
+        self.log = ContinuedFile(folder / "log.cborseq", size)
+        if not size:
+            self.log.write(genesis.encode())
+        self.journal = Journal(self.journal_of(self.state.step if self.state else 0))
+        for path in set(folder.glob("journal-*")) - {self.journal.path}:
+            path.unlink()  # the process died between two checkpoints' files
+
+    def read_checkpoint(self) -> int:
+        """Find the state to go on from; returns how long the log was then, in bytes."""
+        if not self.checkpoint.exists():
+            return 0
+        try:
+            self.state, size = open_value(self.checkpoint.read_bytes())
+        except CheckpointError as error:
+            raise ResumeError(f"the checkpoint in '{self.folder}' is damaged: this peer must join anew") from error
+        return int(size)
+
+    def journal_of(self, step: int) -> Path:
+        """The journal of what came after ``step``."""
+        return self.folder / f"journal-{step}"
+
+    def record(self, record: Record) -> None:
+        """Append to the log; what is in it already must be the same."""
+        self.log.write(record.encode())
+        self.log.flush()
+
+    def turn(self, state: State, entries: list[tuple[Any, ...]]) -> None:
+        """Make a checkpoint of ``state``, and begin a journal with ``entries``. Source: REC-2."""
+        fresh = Journal(self.journal_of(state.step))
+        for entry in entries:
+            fresh.append(entry)
+        fresh.sync()
+        write_atomically(self.checkpoint, seal_value((state, self.log.file.tell())))
+        self.journal.close()
+        self.journal.path.unlink()
+        self.journal = fresh
+
+    def close(self) -> None:
+        """Release the files."""
+        self.log.close()
+        self.journal.close()
+
+
+class SurvivingNode(Node):
+    """A node that keeps in ``store`` what it takes in. Made anew with a generator that begins at the store's state,
+    :meth:`replay` brings it to where it was."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        run: bytes,
+        generator: Exchange[State],
+        timing: Timing,
+        limits: Limits,
+        store: PeerStore,
+    ) -> None:
+        super().__init__(identity, run, generator, timing, limits)
+        self.store = store
+
+    # -- Writing down -----------------------------------------------------------------------------
+
+    def start(self, now: float, ready: float | None = None) -> None:
+        """Begin the run."""
+        self.store.journal.append(("start", now, now if ready is None else ready))
+        super().start(now, ready)
+
+    def answer(self, now: float, value: Any) -> None:
+        """Go on with the driver's answer; at some step boundaries, with a new checkpoint."""
+        if isinstance(self.request, StepApplied) and self.request.state.step % self.store.every == 0:
+            self.store.turn(self.request.state, list(self.carried_over(now)))
+        else:
+            self.store.journal.append(("answer", now, value))
+        super().answer(now, value)
+
+    def wake(self, now: float) -> None:
+        """It is ``now``."""
+        if self.is_due(now):
+            self.store.journal.append(("wake", now))
+            super().wake(now)
+
+    def take(self, arrival: Arrival) -> None:
+        """Take in a frame of my phase."""
+        self.store.journal.append(("take", *written(arrival)))
+        super().take(arrival)
+
+    def keep_early(self, arrival: Arrival, cost: int) -> None:
+        """Keep a frame of a phase to come."""
+        self.store.journal.append(("early", *written(arrival), cost))
+        super().keep_early(arrival, cost)
+
+    def hold(self, peer: PeerId, proof: Proof) -> None:
+        """Keep evidence that surfaced late."""
+        self.store.journal.append(("late", peer, proof))
+        super().hold(peer, proof)
+
+    def carried_over(self, now: float) -> Iterator[tuple[Any, ...]]:
+        """What a new journal begins with: all that earlier steps left to this node beside its state."""
+        for arrivals in self.early.values():
+            yield from (("early", *written(arrival), cost) for arrival, cost in arrivals)
+        yield from (("late", peer, proof) for peer, proof in self.late.items())
+        yield "parts", self.aggregates
+        yield "start", now, self.ready
+
+    def drain(self) -> list[tuple[PeerId | None, Frame]]:
+        """What is to be sent now; all that led to it is on the disk. Source: REC-5."""
+        if self.outbox:
+            self.store.journal.sync()  # requirement: REC-5
+        return super().drain()
+
+    # -- Going through it again ---------------------------------------------------------------------
+
+    def replay(self) -> None:
+        """Take in again what the journal holds. What was sent in the last phases is sent again: nobody knows
+        whether it arrived."""
+        for kind, *fields in self.store.journal.values:
+            self.repeat(kind, fields)
+        self.store.journal.values.clear()
+        recent = [*self.past, self.current][-ARCHIVED_PHASES:]
+        self.outbox = [(to, frame) for to, frame in self.outbox if key_of(frame) in recent]
+
+    def repeat(self, kind: str, fields: list[Any]) -> None:
+        """One entry of the journal."""
+        match kind, fields:
+            case "start", (now, ready):
+                super().start(now, ready)
+            case "answer", (now, value):
+                if isinstance(self.request, AppendRecord):
+                    self.store.record(self.request.record)
+                super().answer(now, value)
+            case "wake", (now,):
+                super().wake(now)
+            case "take", (now, sender, data):
+                super().take(Arrival(now, sender, decode_frame(data, len(data))))
+            case "early", (now, sender, data, cost):
+                super().keep_early(Arrival(now, sender, decode_frame(data, len(data))), cost)
+            case "late", (peer, proof):
+                super().hold(peer, proof)
+            case "parts", (parts,):
+                self.aggregates = parts
+
+
+def written(arrival: Arrival) -> tuple[float, PeerId, bytes]:
+    """A frame that arrived, as it stands in a journal."""
+    return arrival.now, arrival.sender, encode_frame(arrival.frame)
