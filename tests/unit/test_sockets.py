@@ -16,13 +16,16 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from btard.conformance.audit import audit
 from btard.network.limits import Limits
 from btard.network.node import Node
 from btard.network.sockets import COUNT, HEADER, PENDING, Address, Outgoing, SocketPeer, Stream, dial
+from btard.network.surviving import PeerStore, SurvivingNode
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure
 from btard.protocol.broadcast import Timing
@@ -39,16 +42,19 @@ GRADIENT_TIME = 0.4
 SIZES: dict[str, Any] = {"peers": 4, "tolerated": 1, "steps": 2, "dimension": 24}
 
 
-def member(index: int, task: Any = None, **changes: Any) -> SocketPeer:
-    """One peer of a small run."""
-    config = configuration(delay=DELAY, gradient_time=GRADIENT_TIME, **{**SIZES, **changes})
+def member(index: int, task: Any = None, folder: Path | None = None, **changes: Any) -> SocketPeer:
+    """One peer of a small run, which survives its process if it has a ``folder``."""
+    config = configuration(**{"delay": DELAY, "gradient_time": GRADIENT_TIME, **SIZES, **changes})
     made, identity = genesis(config), identities(config.peers, 0)[index]
+    store = None if folder is None else PeerStore(folder, made, every=2)
+    state = (store and store.state) or initial_state(made, TinyTask(config.dimension).initial_parameters())
+    known = identity, made.run, run(Peer(identity), state), Timing(config.delay, config.gradient_time)
+    limits, records = Limits(config.peers, config.dimension), list[Record]()
+    node = Node(*known, limits) if store is None else SurvivingNode(*known, limits, store)
+    if isinstance(node, SurvivingNode):
+        node.replay()
     task = task or Leisurely(config.dimension)
-    generator = run(Peer(identity), initial_state(made, TinyTask(config.dimension).initial_parameters()))
-    timing = Timing(config.delay, config.gradient_time)
-    node = Node(identity, made.run, generator, timing, Limits(config.peers, config.dimension))
-    records: list[Record] = []
-    peer = SocketPeer(node, made.roster, config.tolerated, task, records.append)
+    peer = SocketPeer(node, made.roster, config.tolerated, task, store.record if store else records.append)
     peer.patience = 0.5
     return peer
 
@@ -396,3 +402,66 @@ def test_processes_agree_and_a_killed_one_is_absent() -> None:
 def receive(pipe: Connection) -> Any:
     assert pipe.poll(40), "a process said nothing"
     return pipe.recv()
+
+
+LONG: dict[str, Any] = {"steps": 5, "delay": 2.5}
+"""A run in which a process can be dead for a while: what comes within Δ of its being sent is in time."""
+
+
+def surviving_process(index: int, port: int, folder: Path, pipe: Connection) -> None:
+    """As :func:`lone_process`, with a folder from which it goes on if it was killed."""
+
+    async def live() -> None:
+        peer = member(index, folder=folder, **LONG)
+        pipe.send(await peer.listen(port))
+        state = await peer.run(dict(zip(peer.roster, pipe.recv(), strict=True)))
+        assert state.replica is not None
+        pipe.send((state.head, state.replica.state_hash, len(state.removals)))
+
+    asyncio.run(live())
+
+
+@pytest.mark.requirement("REC-5")
+def test_killed_processes_go_on_where_they_were(tmp_path: Path) -> None:
+    context, draw = multiprocessing.get_context("spawn"), random.Random(0)
+    pipes: dict[int, Connection] = {}
+    workers: dict[int, Any] = {}
+    folders = [tmp_path / str(index) for index in range(4)]
+
+    def spawn(index: int, port: int) -> None:
+        pipes[index], theirs = context.Pipe()
+        workers[index] = context.Process(target=surviving_process, args=(index, port, folders[index], theirs))
+        workers[index].start()
+
+    try:
+        for index in range(4):
+            spawn(index, 0)
+        addresses = [receive(pipes[index]) for index in range(4)]
+        for pipe in pipes.values():
+            pipe.send(addresses)
+        for victim, size in ((1, 5_000), (3, 11_000), (1, 17_000)):
+            wait_for_log(folders[victim], size)
+            time.sleep(draw.uniform(0, 0.05))
+            workers[victim].kill()
+            workers[victim].join(10)
+            spawn(victim, addresses[victim][1])
+            assert receive(pipes[victim]) == addresses[victim]
+            pipes[victim].send(addresses)
+        ended = [receive(pipe) for pipe in pipes.values()]
+    finally:
+        for worker in workers.values():
+            worker.kill()
+            worker.join(10)
+    expected = played(gradient_time=GRADIENT_TIME, **{**SIZES, **LONG}).state
+    assert expected.replica
+    assert ended == [(expected.head, expected.replica.state_hash, 0)] * 4
+    logs = [(folder / "log.cborseq").read_bytes() for folder in folders]
+    assert [audit(log).head for log in logs] == [expected.head] * 4
+
+
+def wait_for_log(folder: Path, size: int) -> None:
+    """Wait until the log, which grows to 25,369 bytes, has this ``size``."""
+    log, deadline = folder / "log.cborseq", time.monotonic() + 40
+    while not log.exists() or log.stat().st_size < size:
+        assert time.monotonic() < deadline, "the log does not grow"
+        time.sleep(0.002)
