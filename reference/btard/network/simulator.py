@@ -139,6 +139,8 @@ class Boundary(NamedTuple):
     state: State
     memory: dict[str, Any]
     """What a Byzantine peer remembers beside its state."""
+    letters: tuple[Envelope, ...]
+    """What candidates have written to it."""
     bytes_sent: int
 
 
@@ -193,15 +195,15 @@ class Simulation:
         chosen = conduct or Witnessed(identity.peer_id, self.world)
         return Seat(identity, conduct is not None, run(Peer(identity, chosen), state), state, conduct=chosen)
 
-    def restore(self, agreed: State, states: Mapping[PeerId, State], memories: Mapping[PeerId, dict[str, Any]]) -> None:
+    def restore(self, agreed: State, boundaries: Mapping[PeerId, Boundary]) -> None:
         """Before the run: put everyone where a checkpoint has it. Who is not in it has left."""
         self.first_step = agreed.step
         for identity in self.identities:
-            conduct = self.conducts.get(identity.peer_id)
-            if conduct is not None:
-                vars(conduct).update(memories.get(identity.peer_id, {}))
-            seat = self.begin(identity, conduct, states.get(identity.peer_id, agreed))
-            seat.finished = identity.peer_id not in states
+            conduct, kept = self.conducts.get(identity.peer_id), boundaries.get(identity.peer_id)
+            if conduct is not None and kept is not None:
+                vars(conduct).update(kept.memory)
+            seat = self.begin(identity, conduct, kept.state if kept else agreed)
+            seat.letters, seat.finished = list(kept.letters) if kept else [], kept is None
             self.seats[identity.peer_id] = seat
 
     def cut_off(self, peer: PeerId) -> bool:
@@ -299,7 +301,8 @@ class Simulation:
                     self.record(seat.id, request.record)
             case WriteLetter():
                 for member in self.live:
-                    member.letters = [*member.letters, request.letter][-MAX_WAITING_LETTERS:]
+                    if request.letter not in member.letters:
+                        member.letters = [*member.letters, request.letter][-MAX_WAITING_LETTERS:]
                 seat.bytes_sent += len(self.live) * len(request.letter.encode())
             case CollectLetters():
                 return tuple(seat.letters)
@@ -312,7 +315,7 @@ class Simulation:
                     self.world.gradients.clear()
                 seat.state = request.state
                 if self.save_every and request.state.step % self.save_every == 0:
-                    self.saved[seat.id] = Boundary(request.state, memory_of(seat), seat.bytes_sent)
+                    self.saved[seat.id] = Boundary(request.state, memory_of(seat), tuple(seat.letters), seat.bytes_sent)
         return None
 
     def oracle_of(self, peer: PeerId) -> StepOracle:

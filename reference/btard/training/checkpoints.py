@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from btard.network.faults import Faults
-from btard.network.simulator import Simulation
+from btard.network.simulator import Boundary, Simulation
 from btard.network.store import Checkpoints, ResumeError, write_atomically
 from btard.protocol.model import PeerId
 from btard.protocol.recovery import CheckpointError
@@ -26,10 +26,8 @@ class Saved:
     agreed: State
     """An honest member's."""
     bytes_sent: int
-    states: Mapping[PeerId, State]
+    boundaries: Mapping[PeerId, Boundary]
     """Of every peer that is still in the run."""
-    memories: Mapping[PeerId, dict[str, Any]]
-    """What the attackers remember."""
     sizes: Mapping[str, int]
     """How long each file was, by its path in the run directory."""
     recruits: tuple[PeerId, ...]
@@ -74,15 +72,17 @@ class RunStore:
         saved = Saved(
             agreed=observed.state,
             bytes_sent=observed.bytes_sent - sum(s.bytes_sent - kept[s.id].bytes_sent for s in present),
-            states={seat.id: kept[seat.id].state for seat in present},
-            memories={seat.id: kept[seat.id].memory for seat in present if seat.byzantine},
+            boundaries={seat.id: kept[seat.id] for seat in present},
             sizes={str(path.relative_to(self.out)): path.stat().st_size for path in self.files()},
             recruits=tuple(sorted(recruits)),
             away=tuple(away),
             cuts=tuple(seat.id for seat in simulation.live if simulation.cut_off(seat.id)),
         )
         try:
-            self.checkpoints.save({f.name: getattr(saved, f.name) for f in fields(saved)})
+            self.checkpoints.save(
+                {f.name: getattr(saved, f.name) for f in fields(saved)}
+                | {"boundaries": {peer: tuple(kept) for peer, kept in saved.boundaries.items()}}
+            )
         except CheckpointError:
             return  # an attack that remembers what no checkpoint can hold: an earlier one must do
 
@@ -93,4 +93,7 @@ class RunStore:
     def load(self) -> Saved | None:
         """The latest whole checkpoint; None if the run was killed before its first."""
         found = self.checkpoints.load()
-        return None if found is None else Saved(**found)
+        if found is None:
+            return None
+        boundaries = {peer: Boundary(*kept) for peer, kept in found.pop("boundaries").items()}
+        return Saved(boundaries=boundaries, **found)

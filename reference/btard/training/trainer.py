@@ -573,7 +573,7 @@ class SwarmRun:
     def go_on(self, simulation: Simulation, saved: Saved) -> None:
         """Put the swarm where the checkpoint has it."""
         simulation.identities = [*simulation.identities, *self.swarm.newcomers()]
-        simulation.restore(saved.agreed, saved.states, saved.memories)
+        simulation.restore(saved.agreed, saved.boundaries)
         simulation.bytes_before = saved.bytes_sent
         self.last = Observed(saved.agreed, saved.bytes_sent)
         self.recruits, self.away = set(saved.recruits), saved.away
