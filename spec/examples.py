@@ -13,7 +13,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
 from btard.protocol.membership import probation_length
 from btard.protocol.messages import Aggregate, Closing, Envelope, Notices, Phase, Slot, body_hash, seal
-from btard.protocol.model import Configuration, default_distance_ratio, distance_ratio_bound, reachable
+from btard.protocol.model import Configuration, default_distance_ratio, distance_ratio_bound, fewest, reachable
 from btard.protocol.update import Schedule, Sgd, describe
 
 ALICE, BOB = sorted((Identity(bytes(range(32))), Identity(bytes(range(32, 64)))), key=lambda peer: peer.peer_id)
@@ -51,7 +51,8 @@ def distance_ratios() -> None:
     """κ for some sizes, with the census that decides."""
     rows = []
     for peers, tolerated in ((4, 1), (8, 3), (16, 3), (16, 7), (64, 20), (64, 31)):
-        worst = max(reachable(peers, tolerated, 4), key=lambda census: distance_ratio_bound(census, 0.1, 4.0))
+        censuses = [*reachable(peers, tolerated, 4), *reachable(fewest(peers, tolerated), tolerated, 4)]
+        worst = max(censuses, key=lambda census: distance_ratio_bound(census, 0.1, 4.0))
         kappa = default_distance_ratio(peers, tolerated, 4, 0.1, 4.0)
         where = f"{worst.peers}, {worst.tolerated}, {worst.validators}"
         rows.append((peers, tolerated, where, worst.honest_workers, f"{kappa:.2f}"))

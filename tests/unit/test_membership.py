@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,10 +17,11 @@ from btard.protocol import membership
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
+from btard.protocol.log import Record, Subject, Trial
 from btard.protocol.membership import MAX_CANDIDATES, Probation, Seated, probation_length
-from btard.protocol.messages import Commit, Envelope, Message, Phase, Slot, body_hash, seal
+from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Slot, body_hash, seal
 from btard.protocol.mprng import by_lot
-from btard.protocol.step import Conduct, Plan, State, WrongDownload, initial_state
+from btard.protocol.step import Conduct, Plan, State, WrongDownload, initial_state, work_before
 
 from tests.swarms import TinyTask, configuration, genesis, identities
 
@@ -210,8 +212,6 @@ def test_who_brings_what_is_no_letter_is_convicted(made: Callable[[State], Envel
 def test_a_false_inspector_is_convicted_and_the_candidate_seated() -> None:
     class Liar(Conduct):
         def accusations(self, state: State, plan: Plan, honest: Any) -> Any:
-            from btard.protocol.messages import Accusation
-
             mine = [c for c, inspector in plan.inspectors.items() if inspector in self.members]
             return tuple(sorted({*honest, *(Accusation(candidate, state.step - 2) for candidate in mine)}))
 
@@ -237,6 +237,47 @@ def test_inspectors_are_drawn_late_and_nobody_gets_two() -> None:
     assert all(len(set(who.values())) == 5 and set(who) == {peer for peer, _ in candidates} for who in drawn)
     assert len({tuple(sorted(who.items())) for who in drawn}) > 20  # another r_{t−1}, other inspectors
     assert not membership.draw_inspectors(replace(base, probation=()))
+    assert membership.inspections(base) == 1
+
+
+@pytest.mark.requirement("MEMB-6", "BCAST-3")
+def test_every_candidate_has_an_inspector_also_if_members_have_gone() -> None:
+    state = Run(Simulation, steps=8).play()
+    past = state.history[-1]
+    candidates = tuple((identity.peer_id, bytes(32)) for identity in NEW[:5])
+    waiting = tuple(sorted(Probation(peer, 0, 9) for peer, _ in candidates))
+    few = replace(state, roster=state.roster[:3], step=past.step + 2, probation=waiting)
+    drawn = membership.draw_inspectors(replace(few, history=(replace(past, candidates=candidates),)))
+    assert set(drawn) == {peer for peer, _ in candidates}
+    assert sorted(Counter(drawn.values()).values()) == [1, 2, 2]
+    assert membership.inspections(few) == 2
+    opening = Slot(few.step, 0, Phase.COMMIT)
+    assert work_before(few, opening) == work_before(replace(few, probation=()), opening) + 2
+
+
+@pytest.mark.requirement("BAN-8")
+@pytest.mark.requirement("MEMB-9")
+def test_a_leaver_that_is_accused_too_is_tried_once_for_each_step() -> None:
+    class Cheat(Conduct):
+        def gradient(self, state: State, honest: Any) -> Any:
+            return -honest if state.step == 5 else honest
+
+        def leaves(self, state: State) -> bool:
+            return state.step == 5
+
+    class Accuser(Conduct):
+        def accusations(self, state: State, plan: Plan, honest: Any) -> Any:
+            cheated = Accusation(run.members[3].peer_id, 5)
+            return tuple(sorted({*honest, cheated})) if state.step == 6 else honest
+
+    run = Run(Simulation, {3: Cheat(), 2: Accuser()}, peers=8, tolerated=2, steps=8)
+    state = run.play()
+    verdicts = [v.trial for index in sorted(run.records) for v in Record.decode(run.records[index]).verdicts]
+    assert len(verdicts) == len(set(verdicts)) and Trial(5, run.members[3].peer_id, Subject.WORKER) in verdicts
+    assert [(r.peer, r.how, r.fault) for r in state.removals] == [
+        (run.members[3].peer_id, Departure.LEFT, Fault.LEAVING),
+        (run.members[3].peer_id, Departure.REFUSED, Fault.WRONG_HASH),
+    ]
 
 
 # -- Leaving and returning ------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Fault(IntEnum):
     WRONG_REPORT = 8
     """Reported numbers that are not those of the recomputed gradient."""
     WRONG_AGGREGATE = 9
-    """An aggregate whose residual exceeds the tolerance."""
+    """An aggregate whose residual exceeds ε."""
     IMPOSSIBLE_AGGREGATE = 10
     """An aggregate of wrong length or with non-finite entries."""
     FALSE_ACCUSATION = 11
@@ -47,12 +47,12 @@ class Fault(IntEnum):
     """An echo that differs from what was delivered, with neither evidence nor a complaint to explain it."""
     MISSED = 16
     """More than b_t peers say that something owed to them did not come: one of them is honest."""
-    LEAVING = 19
-    """None: it said that it leaves."""
     WRONG_GRADIENT = 17
     """Tolerance mode: a committed gradient farther from the recomputed one than the tolerance admits."""
     UNDISCLOSED = 18
     """Tolerance mode: a gradient that stands trial and was not disclosed."""
+    LEAVING = 19
+    """No fault: the peer said that it leaves."""
 
     @property
     def text(self) -> str:
@@ -97,6 +97,10 @@ class Departures:
         """Whether ``peer`` has left in this phase."""
         return any(removal.peer == peer for removal in self.removals)
 
+    def refused(self, peer: PeerId) -> bool:
+        """Whether ``peer``, without a seat, was convicted in this phase."""
+        return any(refusal.peer == peer for refusal in self.refusals)
+
     def remove(self, peer: PeerId, fault: Fault) -> None:
         """Remove one peer, once: as absent if nothing came from it, else as convicted."""
         if not self.out(peer):  # requirement: BAN-2
@@ -105,7 +109,7 @@ class Departures:
 
     def refuse(self, peer: PeerId, fault: Fault) -> None:
         """Convict a key without a seat, once: it never gets one."""
-        if not any(removal.peer == peer for removal in self.refusals):
+        if not self.refused(peer):
             self.refusals.append(Removal(peer, Departure.REFUSED, fault, self.slot))
 
     def eliminate(self, first: PeerId, second: PeerId) -> None:

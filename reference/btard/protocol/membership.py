@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import cycle
 from typing import TYPE_CHECKING, NamedTuple
 
 from btard.protocol.bans import Departure, Departures, Fault, Removal
@@ -150,12 +151,17 @@ def begin_probations(state: State, petitioners: Sequence[PeerId]) -> State:
 
 def draw_inspectors(state: State) -> dict[PeerId, PeerId]:
     """Who recomputes which candidate's gradient of step t − 2: drawn from r_{t−1}, which nobody knew when that
-    gradient was committed. No member gets two. Source: MEMB-6."""
+    gradient was committed. No member gets a second one before all have one. Source: MEMB-6."""
     past = state.transcript(state.step - 2)
     committed = [peer for peer, _ in past.candidates] if past else []
     candidates = [c.peer for c in state.probation if c.peer in committed]
     order = by_lot("btard/inspector", state.randomness, state.step, state.roster)
-    return dict(zip(candidates, order, strict=False))  # requirement: MEMB-6
+    return dict(zip(candidates, cycle(order), strict=False))  # requirement: MEMB-6
+
+
+def inspections(state: State) -> int:
+    """How many candidates' gradients a member may have to recompute."""
+    return math.ceil(len(state.probation) / len(state.roster))
 
 
 # -- Step boundaries ------------------------------------------------------------------------------

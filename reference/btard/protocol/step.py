@@ -576,9 +576,10 @@ def agree(
     state = hear_candidates(state, delivered, rules, departures)
     if departures.removals:
         state = remove(state, departures)
-        raise Expelled(state) if peer.id and departures.out(peer.id) else Voided(state)
-    if outlawed(peer, departures):
+    if peer.id and (departures.out(peer.id) or departures.refused(peer.id)):
         raise Expelled(state)
+    if departures.removals:
+        raise Voided(state)
     return state, [delivered[sender] for sender in state.roster]  # type: ignore[misc]
 
 
@@ -594,11 +595,6 @@ def hear_candidates(state: State, delivered: dict[PeerId, Message], rules: Rules
         probation=tuple(candidate for candidate in state.probation if candidate.peer not in refused),
         leavers=(),
     )
-
-
-def outlawed(peer: Peer, departures: Departures) -> bool:
-    """Whether this peer was refused in this phase."""
-    return any(removal.peer == peer.id for removal in departures.refusals)
 
 
 def judge_openly(
@@ -640,10 +636,10 @@ def with_notices(message: Message, notices: Notices) -> Message:
 
 def work_before(state: State, slot: Slot) -> int:
     """How many gradients' time an honest peer may need before it sends its message in ``slot``: one for
-    whatever the phase computes, one for the gradient or the audit of a step's first Commit, and those of
-    the last trials. Source: BCAST-3."""
+    whatever the phase computes, in a step's first Commit one for the gradient or the audit and those of its
+    inspections, and those of the last trials. Source: BCAST-3."""
     opening = slot.phase is Phase.COMMIT and slot.attempt == 0
-    return 1 + opening * (1 + bool(state.probation)) + state.work  # requirement: BCAST-3
+    return 1 + opening * (1 + membership.inspections(state)) + state.work  # requirement: BCAST-3
 
 
 def digests(vector: Sequence[Envelope | None]) -> tuple[bytes | None, ...]:
@@ -813,7 +809,8 @@ def hold_trials(
         trial, past = charge.trial, transcripts[charge.trial.step]
         settled = trial.subject is Subject.AGGREGATE and trial.accused in past.settled
         here = trial.accused in state.roster or trial.accused in without_seat(state)
-        if departures.out(trial.accused) or not here or settled:  # requirement: BAN-8
+        gone = departures.out(trial.accused) or departures.refused(trial.accused)
+        if gone or not here or settled:  # requirement: BAN-8
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
@@ -928,8 +925,8 @@ class CommitRules(Rules):
             if leaver in past.workers
         ]  # requirement: MEMB-9
         known = {charge.trial for charge in charges}
-        missed = [charge for charge in undisclosed(state, attempt, delivered) if charge.trial not in known]
-        return charges + missed + exams + overdue(state)
+        more = [charge for charge in undisclosed(state, attempt, delivered) + exams if charge.trial not in known]
+        return charges + more + overdue(state)
 
 
 def subject_of(state: State, accusation: Accusation) -> Subject:
