@@ -258,25 +258,19 @@ def test_every_candidate_has_an_inspector_also_if_members_have_gone() -> None:
 @pytest.mark.requirement("BAN-8")
 @pytest.mark.requirement("MEMB-9")
 def test_a_leaver_that_is_accused_too_is_tried_once_for_each_step() -> None:
-    class Cheat(Conduct):
-        def gradient(self, state: State, honest: Any) -> Any:
-            return -honest if state.step == 5 else honest
-
-        def leaves(self, state: State) -> bool:
-            return state.step == 5
-
     class Accuser(Conduct):
         def accusations(self, state: State, plan: Plan, honest: Any) -> Any:
-            cheated = Accusation(run.members[3].peer_id, 5)
-            return tuple(sorted({*honest, cheated})) if state.step == 6 else honest
+            false = Accusation(run.members[3].peer_id, 5)
+            return tuple(sorted({*honest, false})) if state.step == 6 else honest
 
-    run = Run(Simulation, {3: Cheat(), 2: Accuser()}, peers=8, tolerated=2, steps=8)
+    run = Run(Simulation, {2: Accuser()}, peers=8, tolerated=2, steps=8)
+    run.simulation.retire([run.members[3].peer_id], 5)
     state = run.play()
     verdicts = [v.trial for index in sorted(run.records) for v in Record.decode(run.records[index]).verdicts]
     assert len(verdicts) == len(set(verdicts)) and Trial(5, run.members[3].peer_id, Subject.WORKER) in verdicts
     assert [(r.peer, r.how, r.fault) for r in state.removals] == [
         (run.members[3].peer_id, Departure.LEFT, Fault.LEAVING),
-        (run.members[3].peer_id, Departure.REFUSED, Fault.WRONG_HASH),
+        (run.members[2].peer_id, Departure.CONVICTED, Fault.FALSE_ACCUSATION),
     ]
 
 
