@@ -31,8 +31,8 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.step import Conduct, State
-from btard.protocol.verification import Transcript
-from swarms import AGREED, GRADIENT_CLIP, Behaviour, Change, Tamper, say, scatter, sign
+from btard.protocol.verification import Transcript, failing_parts
+from swarms import AGREED, GRADIENT_CLIP, Behaviour, Change, Swarm, Tamper, played, say, scatter, sign
 
 
 @dataclass(frozen=True)
@@ -285,12 +285,12 @@ def nudge(products: Float64, norms: Float64) -> None:
 
 
 def shrink(products: Float64, norms: Float64) -> None:
-    """A possible lie about every inner product."""
-    products *= 0.5
+    """A possible lie about every inner product, too small for C2 to hear whatever the directions are."""
+    products *= 1 - 2.0**-20
 
 
 case("norms one bit off", {Phase.REPORT: report(nudge)}, Fault.WRONG_REPORT, Phase.COMMIT, later=1)
-case("inner products half as large", {Phase.REPORT: report(shrink)}, Fault.WRONG_REPORT, Phase.COMMIT, later=1)
+case("inner products a little smaller", {Phase.REPORT: report(shrink)}, Fault.WRONG_REPORT, Phase.COMMIT, later=1)
 
 
 # -- Parts that are withheld, wrong or impossible -------------------------------------------------------
@@ -764,11 +764,19 @@ case(
 
 
 class WrongTranscript(OnceConduct):
-    """Reports about another aggregate: every number is wrong, and possible."""
+    """Reports about another aggregate: every number is wrong, and possible. It waits for a step in which C2 and C3
+    do not see it, whose directions are then those that it needs: so only C1 finds it."""
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """Zeros: as if its gradient were the aggregate."""
-        return np.zeros_like(honest) if self.now(state) else honest
+        lie = np.zeros_like(honest)
+        return lie if self.unseen(state, transcript, lie) and self.now(state) else honest
+
+    def unseen(self, state: State, transcript: Transcript, lie: Float64) -> bool:
+        """Whether no part fails a public check: a rushing peer knows what the others are about to report."""
+        said = {worker: self.seating.world.message_of(worker) for worker in transcript.workers}
+        reports = [message.matrix() if isinstance(message, Report) else lie for message in said.values()]
+        return not failing_parts(replace(transcript, reports=np.stack(reports)), state.config)
 
 
 conduct("a report of zeros", WrongTranscript, Fault.WRONG_REPORT, Phase.COMMIT, 1)
@@ -793,3 +801,26 @@ AUDITED = Case(
     later=2,
 )
 """Caught by C4 only if a validator draws it."""
+
+
+# -- Occasions ------------------------------------------------------------------------------------------
+
+
+def acted_in(behaviour: Behaviour, run: Swarm, index: int) -> int | None:
+    """The step in which a peer misbehaved, None if it found no occasion."""
+    if isinstance(behaviour, Tamper):
+        return behaviour.step if behaviour.acted else None
+    conduct = run.simulation.conducts[run.roster[index]]
+    return conduct.step if isinstance(conduct, OnceConduct) else None
+
+
+def first_occasion(case: Case, index: int, start: int = 1, **changes: Any) -> tuple[Swarm, int]:
+    """A finished run in which peer ``index`` found an occasion for ``case``, and the step: not in every run is it
+    drawn for the role that it needs. ``changes`` are fields of ``Configuration``."""
+    for seed in range(3, 30):
+        behaviour = case.make(start)
+        run = played({index: behaviour}, seed=seed, **changes)
+        step = acted_in(behaviour, run, index)
+        if step is not None:
+            return run, step
+    raise LookupError(f"no occasion for {case}")

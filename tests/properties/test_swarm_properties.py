@@ -32,7 +32,7 @@ from btard_adversary.attacks.protocol import FalseAccuser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from swarms import Behaviour, Swarm, Tamper, examples, left, played, say, sign, swarm
-from tampering import AUDITED, CASES, ELSEWHERE, Case, OnceConduct
+from tampering import AUDITED, CASES, ELSEWHERE, Case, first_occasion
 
 ATTACKS: list[type[Attack]] = [
     SignFlip,
@@ -60,32 +60,13 @@ def check_everything(run: Swarm) -> None:
     assert full.state_hash == run.state.replica.state_hash
 
 
-def acted_in(behaviour: Behaviour, run: Swarm, index: int) -> int | None:
-    """The step in which a peer misbehaved, None if it found no occasion."""
-    if isinstance(behaviour, Tamper):
-        return behaviour.step if behaviour.acted else None
-    conduct = run.simulation.conducts[run.roster[index]]
-    return conduct.step if isinstance(conduct, OnceConduct) else None
-
-
 # -- One misdeed at a time ----------------------------------------------------------------------------
-
-
-def first_occasion(case: Case) -> tuple[Swarm, int]:
-    """A finished run in which peer 0 found an occasion for ``case``, and the step. A validator is not always drawn."""
-    for seed in range(3, 30):
-        behaviour = case.make(1)
-        run = played({0: behaviour}, seed=seed, peers=6, tolerated=2, steps=5)
-        step = acted_in(behaviour, run, 0)
-        if step is not None:
-            return run, step
-    raise LookupError(f"no occasion for {case}")
 
 
 @pytest.mark.requirement("PROP-2")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_misdeed_has_its_verdict_and_the_run_goes_on(case: Case) -> None:
-    run, step = first_occasion(case)
+    run, step = first_occasion(case, 0, peers=6, tolerated=2, steps=5)
     assert left(run, 0, case.fault, case.how)
     removal = run.removal(0)
     assert removal is not None

@@ -338,6 +338,7 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
         (Subject.AGGREGATE, Fault.WRONG_HASH),
         (Subject.AGGREGATE, Fault.WRONG_REPORT),
         (Subject.AGGREGATE, Fault.WRONG_AGGREGATE),
+        (Subject.CANDIDATE, Fault.WRONG_HASH),
     }
     for subject in Subject:
         for fault in Fault:
@@ -346,6 +347,7 @@ def test_only_verdicts_that_such_a_trial_can_have_are_plausible(eventful: Swarm)
             assert not says(subject, fault, stranger, correction)
             assert not says(subject, fault, accused, b"" if correction else truth)
     assert not says(Subject.WORKER, Fault.WRONG_HASH, other)
+    assert not says(Subject.CANDIDATE, Fault.WRONG_HASH, other)
     assert says(Subject.AGGREGATE, Fault.WRONG_HASH, other)
     assert not says(Subject.AGGREGATE, Fault.WRONG_AGGREGATE, other)
     assert not says(Subject.WORKER, Fault.WRONG_REPORT, accused, truth[8:])

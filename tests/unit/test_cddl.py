@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import numpy as np
 import pycddl  # type: ignore[import-untyped]
 import pytest
 from btard.network.coalition import World
-from btard.network.simulator import Simulation
-from btard.protocol import log, messages, model
+from btard.network.simulator import Seat, Simulation
+from btard.protocol import log, membership, messages, model
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Departure, Fault
-from btard.protocol.encoding import DecodeError, Item, decode, encode
+from btard.protocol.channel import Request, WriteLetter
+from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.log import Genesis, Record, Subject
+from btard.protocol.log import Genesis, Record, Subject, Verdict
 from btard.protocol.messages import (
     Accusation,
     Commit,
@@ -31,6 +32,7 @@ from btard.protocol.messages import (
     Notices,
     Phase,
     Slot,
+    Vote,
     decode_body,
     seal,
 )
@@ -50,6 +52,8 @@ BODIES = {
     Phase.REVEAL: "reveal",
     Phase.REPORT: "report",
     Phase.CLOSING: "closing",
+    Phase.COMMIT_VOTE: "vote",
+    Phase.REPORT_VOTE: "vote",
 }
 LIMIT = 1 << 30
 
@@ -76,11 +80,17 @@ def fits(rule: str, item: Item) -> bool:
     return True
 
 
-# -- A run that uses everything -----------------------------------------------------------------
+# -- Two runs that use everything ---------------------------------------------------------------
 
-PEERS, TOLERATED, DIMENSION, STEPS = 14, 6, 60, 9
-WITHHOLDS, MISMATCHES, GARBLES, MISREPORTS, ACCUSES, BLASTS = range(6)
-"""What the six Byzantine peers do, from the step of that number on."""
+PEERS, DIMENSION = 14, 60
+EXACT: dict[str, Any] = {"peers": PEERS, "tolerated": 6, "steps": 21}
+"""Six Byzantine peers, then two that ask for a seat, and one that leaves."""
+TOLERANT: dict[str, Any] = {"peers": 8, "tolerated": 2, "steps": 9, "tolerance": 0.01}
+"""Tolerance mode: disclosures and votes."""
+WITHHOLDS, MISMATCHES, GARBLES, MISREPORTS, ACCUSES, BLASTS, SHIFTS = range(7)
+"""What a Byzantine peer does, from the step of that number on."""
+KNOCKS, RETIRES = 7, 12
+"""When those come that have no seat, and after which step an honest peer leaves."""
 
 
 class Bowl:
@@ -101,7 +111,8 @@ class Misbehaves(Conduct):
         return self.fault == fault <= state.step
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
-        return honest * np.float32(np.nan) if self.acts(state, BLASTS) else honest
+        blasted = honest * np.float32(np.nan) if self.acts(state, BLASTS) else honest
+        return blasted + np.float32(5) if self.acts(state, SHIFTS) else blasted
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         return honest * 0.5 if self.acts(state, MISREPORTS) else honest
@@ -111,6 +122,13 @@ class Misbehaves(Conduct):
         if past is None or self.peer not in past.workers or not self.acts(state, ACCUSES):
             return honest
         return (Accusation(next(peer for peer in past.workers if peer != self.peer), past.step),)
+
+
+class Idle(Conduct):
+    """On probation, commits to nothing real."""
+
+    def labour(self, state: State, honest: bytes) -> bytes:
+        return bytes(32)
 
 
 @dataclass
@@ -134,6 +152,11 @@ class Recorded(Simulation):
         self.sent.extend([received] if received else [])
         return received
 
+    def serve(self, seat: Seat, request: Request) -> Any:
+        if isinstance(request, WriteLetter):
+            self.sent.append(request.letter)
+        return super().serve(seat, request)
+
 
 def versions(run: Run) -> tuple[messages.SignedHeader, ...]:
     """Two versions of one message, in order of digest."""
@@ -145,8 +168,8 @@ def versions(run: Run) -> tuple[messages.SignedHeader, ...]:
 
 def letters(run: Run) -> tuple[Envelope, ...]:
     """Two letters of one candidate, in order."""
-    slots = (Slot(1, 0, Phase.PETITION), Slot(1, 0, Phase.PROBATION))
-    return tuple(seal(Identity(b"c" * 32), run.genesis.run, slot, bytes(32), bytes(32)) for slot in slots)
+    made = ((Slot(1, 0, Phase.PETITION), b""), (Slot(1, 0, Phase.PROBATION), bytes(32)))
+    return tuple(seal(Identity(b"c" * 32), run.genesis.run, slot, bytes(32), body) for slot, body in made)
 
 
 def low_hash() -> bytes:
@@ -178,19 +201,36 @@ class Run:
     records: list[Record]
     sent: list[Envelope]
     aggregates: list[bytes]
-    faults: Counter[Fault]
+    final: State
+
+    @property
+    def faults(self) -> Counter[Fault]:
+        """How often somebody left for what."""
+        return Counter(removal.fault for removal in self.final.removals)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of all its trials."""
+        return [verdict for record in self.records for verdict in record.verdicts]
 
 
-@pytest.fixture(scope="module")
-def run() -> Run:
-    identities = sorted((Identity(bytes([k]) * 32) for k in range(PEERS)), key=lambda identity: identity.peer_id)
+def played(settings: dict[str, Any], faults: Sequence[int], seed: int = 0) -> Run:
+    """A run in which Byzantine peers commit ``faults``, recorded by a peer that stays to the end."""
+    made = (Identity(tagged_hash("tests/cddl", bytes([seed, k]))) for k in range(settings["peers"]))
+    identities = sorted(made, key=lambda identity: identity.peer_id)
     config = Configuration(
-        PEERS, TOLERATED, DIMENSION, STEPS, 100.0, 20.0, 0.5, 100.0, optimizer=describe(Sgd(Schedule(0.1, STEPS)))
+        dimension=DIMENSION,
+        gradient_clip=100.0,
+        radius_initial=20.0,
+        radius_min=0.5,
+        radius_max=100.0,
+        optimizer=describe(Sgd(Schedule(0.1, settings["steps"]))),
+        **settings,
     )
     start = np.ones(DIMENSION, np.float32)
     roster = tuple(identity.peer_id for identity in identities)
     genesis = Genesis(config, roster, initial_replica(config, start).state_hash)
-    culprits = {roster[1 + fault]: fault for fault in range(TOLERATED)}
+    culprits = {roster[1 + place]: fault for place, fault in enumerate(faults)}
     conducts = {peer: Misbehaves(peer, fault) for peer, fault in culprits.items()}
     world = World(frozenset(culprits), config.gradient_clip)
     records: list[Record] = []
@@ -203,15 +243,29 @@ def run() -> Run:
         aggregates.append(content)
 
     simulation = Recorded(genesis, identities, start, Bowl(), world, conducts, record, keep, culprits=culprits)
+    if not config.tolerance:
+        simulation.retire([roster[-2]], RETIRES)
     for observed in simulation.run():
         final = observed.state
-    faults = Counter(removal.fault for removal in final.removals)
+        if final.step == KNOCKS and not config.tolerance:
+            simulation.welcome(Identity(b"n" * 32))
+            simulation.welcome(Identity(b"i" * 32), Idle())
     assert {removal.peer for removal in final.removals if removal.how is Departure.CONVICTED} <= set(culprits)
-    return Run(genesis, records, simulation.sent, aggregates, faults)
+    return Run(genesis, records, simulation.sent, aggregates, final)
 
 
-def test_the_recorded_run_uses_every_kind_of_message(run: Run) -> None:
-    assert {entry.slot.phase for entry in run.sent} == set(Phase) - {Phase.PETITION, Phase.PROBATION}
+@pytest.fixture(scope="module")
+def run() -> Run:
+    return played(EXACT, range(SHIFTS))
+
+
+@pytest.fixture(scope="module")
+def tolerant() -> Run:
+    return played(TOLERANT, (MISREPORTS, SHIFTS))
+
+
+def test_the_recorded_runs_use_every_kind_of_message(run: Run, tolerant: Run) -> None:
+    assert {entry.slot.phase for entry in (*run.sent, *tolerant.sent)} == set(Phase)
     assert run.faults == {
         Fault.WITHHELD: 2,
         Fault.MISMATCHED_PART: 1,
@@ -219,11 +273,21 @@ def test_the_recorded_run_uses_every_kind_of_message(run: Run) -> None:
         Fault.WRONG_REPORT: 1,
         Fault.FALSE_ACCUSATION: 1,
         Fault.IMPOSSIBLE_AGGREGATE: 1,
+        Fault.WRONG_HASH: 1,
+        Fault.LEAVING: 1,
     }
-    verdicts = [verdict for record in run.records for verdict in record.verdicts]
-    assert Subject.WORKER in {verdict.trial.subject for verdict in verdicts}
-    assert any(finding.correction for verdict in verdicts for finding in verdict.findings)
-    assert any(not verdict.findings for verdict in verdicts)
+    assert tolerant.faults == {Fault.WRONG_REPORT: 1, Fault.WRONG_AGGREGATE: 1}
+    assert {verdict.trial.subject for verdict in run.verdicts} >= {Subject.WORKER, Subject.CANDIDATE}
+    assert Subject.AGGREGATE in {verdict.trial.subject for verdict in tolerant.verdicts}
+    for verdicts in (run.verdicts, tolerant.verdicts):
+        assert any(finding.correction for verdict in verdicts for finding in verdict.findings)
+    assert any(not verdict.findings for verdict in run.verdicts)
+    commits = [message for entry in run.sent if isinstance(message := entry.message, Commit)]
+    assert {letter.slot.phase for commit in commits for letter in commit.letters} == {Phase.PETITION, Phase.PROBATION}
+    assert {commit.leaving for commit in commits} == {False, True}
+    assert [arrival.peer for arrival in run.final.arrivals] == [Identity(b"n" * 32).peer_id]
+    votes = [message for entry in tolerant.sent if isinstance(message := entry.message, Vote)]
+    assert any(statement.correction for vote in votes for statement in vote.statements)
 
 
 # -- Everything fits ------------------------------------------------------------------------------
@@ -238,7 +302,10 @@ def nested(rule: str, item: Any) -> Iterator[tuple[str, Item]]:
     if rule == "commit":
         for letter in item[4]:
             yield "noted-letter", letter
-    if rule in ("commit", "aggregate", "reveal", "report"):
+    if rule == "vote":
+        for statement in item[0]:
+            yield "statement", statement
+    if rule in ("commit", "aggregate", "reveal", "report", "vote"):
         for proof in item[-2]:
             yield "proof", proof
             for header in proof:
@@ -271,7 +338,9 @@ def everything(run: Run) -> Iterator[tuple[str, Item]]:
         if not envelope.slot.phase.agreed or envelope.message is not None:
             yield "message", decode(envelope.encode(), LIMIT)
         yield "signed-header", envelope.signed_header.to_item()
-        if not envelope.slot.phase.agreed:
+        if envelope.slot.phase in (Phase.PETITION, Phase.PROBATION):
+            yield "letter", envelope.to_item()
+        elif not envelope.slot.phase.agreed:
             yield "vector", envelope.body
         elif envelope.message is not None:
             yield from nested(BODIES[envelope.slot.phase], decode(envelope.body, LIMIT))
@@ -284,17 +353,19 @@ def everything(run: Run) -> Iterator[tuple[str, Item]]:
 
 @pytest.mark.requirement("MSG-5")
 @pytest.mark.requirement("MSG-3")
-def test_every_message_and_record_of_a_run_fits_the_schema(run: Run) -> None:
+def test_every_message_and_record_of_the_runs_fits_the_schema(run: Run, tolerant: Run) -> None:
     seen: Counter[str] = Counter()
-    for rule, item in everything(run):
+    for rule, item in (*everything(run), *everything(tolerant)):
         assert fits(rule, item), (rule, item)
         seen[rule] += 1
     assert seen.keys() >= {
         "accusation",
         "echo",
+        "letter",
         "noted-letter",
         "proof",
         "signed-header",
+        "statement",
         "verdict",
         "finding",
         "entry",
@@ -303,14 +374,27 @@ def test_every_message_and_record_of_a_run_fits_the_schema(run: Run) -> None:
     }
 
 
-def test_every_message_reads_back_equal(run: Run) -> None:
-    for envelope in run.sent:
+@pytest.mark.requirement("MEMB-1")
+def test_the_schema_accepts_as_letters_what_the_members_do(run: Run) -> None:
+    identity, asked = Identity(b"c" * 32), 0
+    slots = [Slot(1, attempt, phase, part) for phase in Phase for attempt in (0, 1) for part in (0, 1)]
+    for slot in slots:
+        for size in (0, 1, 31, 32, 33):
+            letter = seal(identity, run.genesis.run, slot, bytes(32), bytes(size))
+            assert GRAMMAR.fits("letter", letter.to_item()) == membership.is_letter(letter, run.genesis.run)
+            asked += membership.is_letter(letter, run.genesis.run)
+    assert asked == 2
+
+
+def test_every_message_reads_back_equal(run: Run, tolerant: Run) -> None:
+    for envelope in (*run.sent, *tolerant.sent):
         assert Envelope.decode(envelope.encode(), LIMIT) == envelope
         if envelope.slot.phase.agreed and envelope.message is not None:
             assert encode(envelope.message.to_item()) == envelope.body
-    for record in run.records:
+    for record in (*run.records, *tolerant.records):
         assert Record.decode(record.encode()) == record
-    assert Genesis.decode(run.genesis.encode()) == run.genesis
+    for genesis in (run.genesis, tolerant.genesis):
+        assert Genesis.decode(genesis.encode()) == genesis
 
 
 # -- Nothing else does ----------------------------------------------------------------------------
@@ -329,6 +413,7 @@ READERS: dict[str, Callable[[Item], object]] = {
     "record": lambda item: Record.decode(encode(item)),
     "proof": messages.read_proof,
     "noted-letter": lambda item: messages.letter_list([item]),
+    "statement": messages.read_statement,
     "echo": reads_body(Slot(0, 0, Phase.COMMIT).echo),
     **{rule: reads_body(Slot(0, 0, phase)) for phase, rule in BODIES.items()},
 }
@@ -363,8 +448,8 @@ def by_prose_alone(rule: str, item: Any) -> bool:
 
 @pytest.mark.requirement("MSG-5")
 @pytest.mark.parametrize("rule", sorted(READERS))
-def test_schema_and_decoder_refuse_the_same_mutations(run: Run, rule: str) -> None:
-    examples = [item for name, item in everything(run) if name == rule]
+def test_schema_and_decoder_refuse_the_same_mutations(run: Run, tolerant: Run, rule: str) -> None:
+    examples = [item for name, item in (*everything(run), *everything(tolerant)) if name == rule]
     example = max(examples, key=lambda item: len(encode(item)))
     refused = 0
     for mutant in mutations(example):
@@ -373,18 +458,34 @@ def test_schema_and_decoder_refuse_the_same_mutations(run: Run, rule: str) -> No
     assert refused >= 2
 
 
+def readable(envelope: Envelope) -> bool:
+    """Whether ``envelope`` is what its place calls for, from the code's point of view."""
+    slot, body = envelope.slot, envelope.body
+    match slot.phase:
+        case Phase.SCATTER | Phase.GATHER:
+            return True
+        case Phase.AUDIT:  # TOL-3
+            return (slot.attempt, slot.part) == (0, 2)
+        case Phase.COMMIT_TRIAL:  # TOL-7
+            return slot.part in (1, 2)
+        case Phase.REPORT_TRIAL:
+            return slot.part == 0
+        case Phase.PETITION | Phase.PROBATION:
+            return (slot.attempt, slot.part, len(body)) == (0, 0, membership.LETTER_BYTES[slot.phase])
+    rule = "echo" if slot.part else BODIES[slot.phase]
+    return slot.part <= 1 and reads(rule, decode_or_none(body))
+
+
 @pytest.mark.requirement("MSG-5")
-def test_a_body_of_another_phase_is_no_message(run: Run) -> None:
-    for envelope in run.sent:
+def test_a_body_of_another_phase_is_no_message(run: Run, tolerant: Run) -> None:
+    fitting: Counter[Phase] = Counter()
+    for envelope in (*run.sent, *tolerant.sent):
         item: Any = decode(envelope.encode(), LIMIT)
         for phase in Phase:
-            moved = [*item[:4], int(phase), *item[5:]]
-            if phase.agreed:
-                rule = "echo" if envelope.slot.part else BODIES[phase]
-                expected = envelope.slot.part <= 1 and reads(rule, decode_or_none(envelope.body))
-            else:
-                expected = phase in (Phase.SCATTER, Phase.GATHER) or len(envelope.body) <= 32
-            assert GRAMMAR.fits("message", moved) == expected
+            expected = readable(replace(envelope, slot=envelope.slot._replace(phase=phase)))
+            assert GRAMMAR.fits("message", [*item[:4], int(phase), *item[5:]]) == expected
+            fitting[phase] += expected
+    assert all(0 < fitting[phase] for phase in Phase)
 
 
 def decode_or_none(data: bytes) -> Item:
@@ -417,6 +518,10 @@ def test_the_schema_leaves_order_and_equal_lengths_to_prose(run: Run) -> None:
     assert reads("commit", commit) and fits("commit", commit)
     unordered = [*commit[:4], commit[4][::-1], *commit[5:]]
     assert fits("commit", unordered) and not reads("commit", unordered)
+    statements: list[Any] = [[1, low, 7, b""], [1, high, 7, b""]]
+    assert reads("vote", [statements, [], [], []]) and fits("vote", [statements, [], [], []])
+    for wrong in (statements[::-1], [statements[0]] * 2):
+        assert fits("vote", [wrong, [], [], []]) and not reads("vote", [wrong, [], [], []])
 
 
 @pytest.mark.requirement("LOG-2")
@@ -441,7 +546,8 @@ def test_a_genesis_record_has_exactly_the_specified_fields(run: Run, change: str
 
 
 def test_the_schema_names_the_constants_of_the_code() -> None:
-    counts = (model.MAX_PEERS, messages.MAX_NOTICES, messages.MAX_ECHOES, messages.MAX_LETTERS, log.MAX_VERDICTS)
+    notices = (messages.MAX_NOTICES, messages.MAX_ECHOES, messages.MAX_LETTERS, messages.MAX_STATEMENTS)
+    counts = (model.MAX_PEERS, *notices, log.MAX_VERDICTS)
     assert set(re.findall(r"\*(\d+) ", SCHEMA)) == {"2", *(str(count) for count in counts)}
     assert f"at most {messages.MAX_AGREED_BODY} bytes" in SCHEMA
     assert set(re.findall(r"version: (\d+)", SCHEMA)) == {str(model.PROTOCOL_VERSION)}
@@ -450,6 +556,7 @@ def test_the_schema_names_the_constants_of_the_code() -> None:
     fields = dict(re.findall(r'"(\w+)": (\w+|\[.*\]),', listed[1]))
     assert [name for name, kind in fields.items() if kind == "uint"] == list(model.COUNT_FIELDS)
     assert [name for name, kind in fields.items() if kind == "real"] == list(model.REAL_FIELDS)
-    for rule, codes in (("phase", Phase), ("fault", Fault), ("subject", Subject)):
+    agreed = [phase for phase in Phase if phase.agreed]
+    for rule, codes in (("phase", Phase), ("agreed-phase", agreed), ("fault", Fault), ("subject", Subject)):
         values = re.search(rf"^{rule} += (.*?) *(;|$)", SCHEMA, re.MULTILINE)
-        assert values is not None and values[1].split(" / ") == [str(int(code)) for code in codes]
+        assert values is not None and values[1].split(" / ") == [str(code) for code in sorted(map(int, codes))]

@@ -109,21 +109,32 @@ def test_every_entry_belongs_to_its_slot_and_sender(heard: tuple[Swarm, Listenin
                 assert belongs(entry, run.genesis.run, Slot(place[1], place[2], place[3], part), sender)
 
 
+TRIED = {Phase.COMMIT_VOTE: "a false accusation", Phase.REPORT_VOTE: "a shifted aggregate"}
+"""What another peer does so that there is something to vote on, in tolerance mode."""
+
+
+def silenced(phase: Phase) -> tuple[Swarm, Listening, Tamper]:
+    """A run in which peer 2 is silent in ``phase``."""
+    silent = Tamper({phase: sign(lambda tamper, envelope: None)}, start=6 if phase is Phase.CLOSING else 1)
+    if phase not in TRIED:
+        return *listened({2: silent}, steps=4), silent
+    settings: dict[str, Any] = {"tolerance": 0.01, "peers": 8, "tolerated": 2, "steps": 4}
+    return *listened({2: silent, 3: BY_NAME[TRIED[phase]].make(1)}, **settings), silent
+
+
 @pytest.mark.requirement("CHAN-4")
 @pytest.mark.parametrize("phase", [phase for phase in Phase if phase.agreed])
 def test_silence_is_answered_with_nothing(phase: Phase) -> None:
-    start = 6 if phase is Phase.CLOSING else 1
-    silent = Tamper({phase: sign(lambda tamper, envelope: None)}, start=start)
-    run, simulation = listened({2: silent}, steps=4)
+    run, simulation, silent = silenced(phase)
     assert silent.acted
     (vector,) = {
         answer.vector
         for place, said in simulation.heard.items()
-        if place[0] is AgreedBroadcast and place[1:] == (start, 0, phase)
+        if place[0] is AgreedBroadcast and place[1:] == (silent.step, 0, phase)
         for peer, (_, answer) in said.items()
     }
-    assert [entry is None for entry in vector] == [index == 2 for index in range(6)]
-    assert run.state.step == 6
+    assert [entry is None for entry in vector] == [index == 2 for index in range(run.config.peers)]
+    assert run.state.step == run.config.steps + 2
 
 
 @pytest.mark.requirement("CHAN-3")

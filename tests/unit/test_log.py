@@ -281,13 +281,15 @@ def item(**changes: Any) -> list[Any]:
         item(slot=[3, 1]),
         item(slot=[3, 1, 4, 0]),
         item(slot=[3, 1, 1]),  # Scatter is not agreed
-        item(slot=[3, 1, 9]),
+        item(slot=[3, 1, 7]),  # nor is a letter's phase
+        item(slot=[3, 1, 9]),  # nor a disclosure
+        item(slot=[3, 1, 14]),
         item(entries={}),
         item(entries=[[]]),
         item(entries=[entry_items()[:9]]),
         item(verdicts=[[]]),
         item(verdicts=[[[1, BOB.peer_id], []]]),
-        item(verdicts=[[[1, BOB.peer_id, 2], []]]),
+        item(verdicts=[[[1, BOB.peer_id, 3], []]]),
         item(verdicts=[[[1, bytes(31), 0], []]]),
         item(verdicts=[[[1, BOB.peer_id, 0], [[BOB.peer_id, 99, b""]]]]),
         item(verdicts=[[[1, BOB.peer_id, 0], [[BOB.peer_id, 8, None]]]]),

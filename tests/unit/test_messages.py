@@ -18,6 +18,7 @@ from btard.protocol.messages import (
     MAX_ECHOES,
     MAX_LETTERS,
     MAX_NOTICES,
+    MAX_STATEMENTS,
     Accusation,
     Aggregate,
     Closing,
@@ -33,6 +34,8 @@ from btard.protocol.messages import (
     Reveal,
     SignedHeader,
     Slot,
+    Statement,
+    Vote,
     belongs,
     body_hash,
     decode_body,
@@ -81,6 +84,9 @@ letters = st.lists(envelopes, max_size=2, unique_by=lambda letter: (letter.sende
 accusations = st.lists(st.builds(Accusation, hashes32, steps), unique=True, max_size=4).map(
     lambda made: tuple(sorted(made))
 )
+statements = st.lists(
+    st.builds(Statement, steps, hashes32, steps, st.binary(max_size=16)), max_size=3, unique_by=lambda made: made[:3]
+).map(lambda made: tuple(sorted(made)))
 numbers = st.integers(0, 5).flatmap(lambda parts: st.tuples(*[st.binary(min_size=8 * parts, max_size=8 * parts)] * 2))
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(
@@ -96,6 +102,7 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Aggregate, st.none() | hashes32, notices),
     st.builds(Reveal, st.binary(min_size=64, max_size=64), accusations, notices),
     st.builds(lambda pair, noted: Report(pair[0], pair[1], noted), numbers, notices),
+    st.builds(Vote, statements, notices),
     st.just(Closing()),
 )
 
@@ -185,7 +192,7 @@ def wire(**changes: Any) -> list[Any]:
         (wire(step=None), "unsigned integer"),
         (wire(step=True), "unsigned integer"),
         (wire(attempt=b"1"), "unsigned integer"),
-        (wire(phase=9), "no phase 9"),
+        (wire(phase=14), "no phase 14"),
         (wire(phase=False), "unsigned integer"),
         (wire(part=[0]), "unsigned integer"),
         (wire(sender=b"s" * 33), "32 bytes"),
@@ -275,12 +282,14 @@ def test_a_known_body_hash_gives_the_same_signature() -> None:
 
 @pytest.mark.requirement("MSG-5")
 @given(messages)
-def test_every_body_survives_the_wire(message: Commit | Aggregate | Reveal | Report | Closing) -> None:
+def test_every_body_survives_the_wire(message: Commit | Aggregate | Reveal | Report | Vote | Closing) -> None:
     data = encode(message.to_item())
     assert len(data) <= MAX_AGREED_BODY
     slot = SLOT._replace(phase=message.phase)
     assert decode_body(slot, data) == message
     assert seal(ALICE, RUN, slot, HEAD, data).message == message
+    if isinstance(message, Vote):  # of both kinds of trial
+        assert decode_body(SLOT._replace(phase=Phase.REPORT_VOTE), data) == message
 
 
 @pytest.mark.requirement("MSG-5")
@@ -320,6 +329,7 @@ COMMIT: list[Any] = [
 AGGREGATE: list[Any] = [HEAD, [LOW], [[header_item()]], []]
 REVEAL: list[Any] = [bytes(64), [[LOW, 3]], [LOW], [], [wire(part=1)]]
 REPORT: list[Any] = [bytes(16), bytes(16), [], [], []]
+VOTE: list[Any] = [[[3, LOW, 8, bytes(16)], [3, LOW, 9, b""], [3, HIGH, 7, b""], [4, LOW, 7, b""]], [LOW], [], []]
 
 
 def changed(body: list[Any], index: int, value: Any) -> list[Any]:
@@ -350,7 +360,7 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.COMMIT, changed(COMMIT, 5, 1), "true or false"),
     (Phase.COMMIT, changed(COMMIT, 6, [LOW, LOW]), "peers are listed in strictly ascending order"),
     (Phase.COMMIT, changed(COMMIT, 6, [HIGH, LOW]), "peers are listed in strictly ascending order"),
-    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(phase=9)]]), "no phase 9"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(phase=14)]]), "no phase 14"),
     (Phase.COMMIT, changed(COMMIT, 7, [[wire()]]), "32 bytes"),
     (Phase.COMMIT, changed(COMMIT, 7, [header_item()]), "array of at most 2"),
     (Phase.COMMIT, changed(COMMIT, 7, [[]]), "one signed header, or two in ascending order of digest"),
@@ -373,6 +383,25 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.REPORT, changed(REPORT, 0, bytes(8)), "as many norms as inner products"),
     (Phase.REPORT, [bytes(12), bytes(12), [], [], []], "as many norms as inner products"),
     (Phase.REPORT, changed(REPORT, 1, None), "byte string"),
+    *(
+        (phase, item, says)
+        for phase in (Phase.COMMIT_VOTE, Phase.REPORT_VOTE)
+        for item, says in (
+            (VOTE[:3], "a Vote is an array of 4 items"),
+            (changed(VOTE, 0, [VOTE[0][0][:3]]), "a statement is an array of 4 items"),
+            (changed(VOTE, 0, [changed(VOTE[0][0], 0, None)]), "unsigned integer"),
+            (changed(VOTE, 0, [changed(VOTE[0][0], 1, LOW[:31])]), "32 bytes"),
+            (changed(VOTE, 0, [changed(VOTE[0][0], 2, True)]), "unsigned integer"),
+            (changed(VOTE, 0, [changed(VOTE[0][0], 3, None)]), "byte string"),
+            (changed(VOTE, 0, VOTE[0][::-1]), "statements are listed in strictly ascending order"),
+            (
+                changed(VOTE, 0, [VOTE[0][0], changed(VOTE[0][0], 3, b"")]),
+                "statements are listed in strictly ascending",
+            ),
+            (changed(VOTE, 0, [[step, LOW, 7, b""] for step in range(MAX_STATEMENTS + 1)]), "array of at most 4096"),
+            (changed(VOTE, 1, [LOW, LOW]), "strictly ascending"),
+        )
+    ),
     (Phase.CLOSING, [0], "a Closing is an array of 0 items"),
     (Phase.CLOSING, None, "a Closing is an array of 0 items"),
 ]
@@ -390,7 +419,14 @@ def test_a_malformed_body_is_refused_by_name(phase: Phase, item: Any, says: str)
 @pytest.mark.requirement("MSG-5")
 @pytest.mark.parametrize(
     ("phase", "body"),
-    [(Phase.COMMIT, COMMIT), (Phase.AGGREGATE, AGGREGATE), (Phase.REVEAL, REVEAL), (Phase.REPORT, REPORT)],
+    [
+        (Phase.COMMIT, COMMIT),
+        (Phase.AGGREGATE, AGGREGATE),
+        (Phase.REVEAL, REVEAL),
+        (Phase.REPORT, REPORT),
+        (Phase.COMMIT_VOTE, VOTE),
+        (Phase.REPORT_VOTE, VOTE),
+    ],
 )
 def test_the_bodies_that_the_malformed_ones_are_made_from_are_well_formed(phase: Phase, body: list[Any]) -> None:
     message = decode_body(SLOT._replace(phase=phase), encode(body))
@@ -442,19 +478,38 @@ def test_the_largest_honest_message_fits() -> None:
 
 # -- Notices ------------------------------------------------------------------------------------------
 
-FIRST, SECOND = ((SignedHeader(RUN, SLOT, LOW, HEAD, body, bytes(64)),) for body in (LOW, HIGH))
+
+def single(sender: bytes, step: int = 7) -> Proof:
+    """Evidence of one header, as of a mismatched part."""
+    return (SignedHeader(RUN, SLOT._replace(step=step), sender, HEAD, HEAD, bytes(64)),)
+
+
+def double(sender: bytes, step: int = 7) -> Proof:
+    """Evidence of two versions."""
+    slot = SLOT._replace(step=step)
+    return in_order([SignedHeader(RUN, slot, sender, HEAD, body, bytes(64)) for body in (LOW, HIGH)])
 
 
 def test_merged_notices_hold_each_thing_once_and_keep_the_order_of_evidence() -> None:
     echoes = [seal(ALICE, RUN, SLOT._replace(step=step).echo, HEAD, b"") for step in range(2)]
-    left = Notices((HIGH,), (SECOND,), (echoes[0],))
-    right = Notices((LOW, HIGH), (SECOND, FIRST), (echoes[1], echoes[0]))
-    assert left.merged(right) == Notices((LOW, HIGH), (SECOND, FIRST), (echoes[0], echoes[1]))
+    left = Notices((HIGH,), (single(HIGH),), (echoes[0],))
+    right = Notices((LOW, HIGH), (single(HIGH), single(LOW)), (echoes[1], echoes[0]))
+    assert left.merged(right) == Notices((LOW, HIGH), (single(HIGH), single(LOW)), (echoes[0], echoes[1]))
     assert left.merged(Notices()) == Notices().merged(left) == left
 
 
+def test_merged_notices_hold_one_proof_against_each_peer_and_rather_that_of_two_versions() -> None:
+    part, versions = Notices((), (single(LOW),)), Notices((), (double(LOW),))
+    assert part.merged(versions) == versions.merged(part) == versions
+    other = Notices((), (single(HIGH), double(HEAD)))
+    merged = versions.merged(part.merged(other)).evidence
+    assert len(merged) == 3 and set(merged) == {single(HIGH), double(LOW), double(HEAD)}
+    assert len(part.merged(Notices((), (single(LOW, step=8),))).evidence) == 1
+    assert len(versions.merged(Notices((), (double(LOW, step=8),))).evidence) == 1
+
+
 def test_merged_notices_fit_into_one_message() -> None:
-    proofs = [(SignedHeader(RUN, SLOT._replace(step=step), LOW, HEAD, HEAD, bytes(64)),) for step in range(2000)]
+    proofs = [single(index.to_bytes(32, "big")) for index in range(2000)]
     echoes = [seal(ALICE, RUN, SLOT._replace(step=step).echo, HEAD, b"") for step in range(MAX_ECHOES + 1)]
     merged = Notices((), tuple(proofs[:1000])).merged(Notices((), tuple(proofs[1000:]), tuple(echoes)))
     assert merged.evidence == tuple(proofs[:MAX_NOTICES])
@@ -472,15 +527,27 @@ def test_a_report_holds_inner_products_then_norms() -> None:
 
 
 def test_the_agreed_phases_are_those_with_a_body() -> None:
-    assert {phase for phase in Phase if phase.agreed} == set(BODIES)
-    assert [phase.name for phase in Phase] == [
+    assert [phase.name for phase in Phase if phase.agreed] == [
         "COMMIT",
-        "SCATTER",
         "AGGREGATE",
-        "GATHER",
         "REVEAL",
         "REPORT",
         "CLOSING",
-        "PETITION",
-        "PROBATION",
+        "COMMIT_VOTE",
+        "REPORT_VOTE",
     ]
+    assert {phase for phase in Phase if phase.agreed} == set(BODIES)
+
+
+def test_the_phases_have_these_codes_and_this_order() -> None:
+    by_code = (
+        "COMMIT SCATTER AGGREGATE GATHER REVEAL REPORT CLOSING PETITION PROBATION "
+        "AUDIT COMMIT_TRIAL COMMIT_VOTE REPORT_TRIAL REPORT_VOTE"
+    )
+    assert [phase.name for phase in Phase] == by_code.split()
+    assert [int(phase) for phase in Phase] == list(range(14))
+    in_an_attempt = (
+        "AUDIT COMMIT COMMIT_TRIAL COMMIT_VOTE SCATTER AGGREGATE GATHER REVEAL REPORT REPORT_TRIAL REPORT_VOTE "
+        "CLOSING PETITION PROBATION"
+    )
+    assert [phase.name for phase in sorted(Phase, key=lambda phase: phase.rank)] == in_an_attempt.split()

@@ -9,12 +9,13 @@ from typing import Any
 import networkx as nx
 import pytest
 from broadcasts import HEAD, KEYS, RUN, SLOT, TIMING, digest, echo, message, relay
+from btard.network.limits import Limits
 from btard.network.links import FaultyLinks, Links
 from btard.network.node import Flooding, Node
 from btard.network.simulator import Simulation
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.bans import Fault
-from btard.protocol.broadcast import Answer, Ask, Ballot, Frame, Place, Relay
+from btard.protocol.broadcast import Answer, Ask, Ballot, Frame, Place, Relay, Send, encode_frame
 from btard.protocol.channel import AgreedBroadcast, Exchange
 from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
@@ -130,9 +131,22 @@ def request(slot: Slot) -> AgreedBroadcast:
 
 def node(*slots: Slot) -> Node:
     """A's node, started at 0."""
-    made = Node(A, RUN, protocol([request(slot) for slot in slots or (SLOT,)]), TIMING)
+    made = Node(A, RUN, protocol([request(slot) for slot in slots or (SLOT,)]), TIMING, Limits(4, 64))
     made.start(0.0)
     return made
+
+
+def relaying() -> Node:
+    """A's node on a sparse overlay, started at 0, with nothing left to send."""
+    made = Node(A, RUN, protocol([request(SLOT)]), TIMING, Limits(4, 64, relays=True))
+    made.start(0.0)
+    sent(made)
+    return made
+
+
+def hand(one: Node, now: float, neighbour: Identity, frame: Frame) -> None:
+    """Let the link to ``neighbour`` bring a frame."""
+    one.read(now, neighbour.peer_id, encode_frame(frame))
 
 
 def sent(one: Node) -> list[Frame]:
@@ -144,9 +158,9 @@ def sent(one: Node) -> list[Frame]:
 def deliver(one: Node, now: float) -> None:
     """Let SLOT end with a certificate."""
     for key in (B, C, D):
-        one.receive(now, key.peer_id, message(key))
+        hand(one, now, key, message(key))
     for key in (B, C, D):
-        one.receive(now, key.peer_id, echo(key, VECTOR))
+        hand(one, now, key, echo(key, VECTOR))
 
 
 @pytest.mark.requirement("NODE-1")
@@ -164,7 +178,7 @@ def test_a_node_answers_about_past_phases_also_after_its_run() -> None:
         one = node(*slots)
         deliver(one, 1.0)
         sent(one)
-        one.receive(2.0, B.peer_id, Ask(SLOT, (bytes(32),)))
+        hand(one, 2.0, B, Ask(SLOT, (bytes(32),)))
         (answer,) = sent(one)
         assert isinstance(answer, Answer)
         assert answer.signatures == tuple(echo(key, VECTOR).signature for key in KEYS[:4])
@@ -174,7 +188,7 @@ def test_a_node_answers_about_past_phases_also_after_its_run() -> None:
 def test_frames_that_come_early_are_taken_when_their_phase_begins() -> None:
     one = node(SLOT._replace(phase=Phase.COMMIT), SLOT)
     for key in (B, C, D):
-        one.receive(0.0, key.peer_id, message(key))
+        hand(one, 0.0, key, message(key))
     one.wake(one.wake_at or 0.0)
     while one.current == (0, 0, Phase.COMMIT.rank):
         one.wake(one.wake_at or 0.0)
@@ -216,24 +230,27 @@ def test_a_chain_of_strangers_blocks_nothing() -> None:
 
 @pytest.mark.requirement("NODE-3")
 def test_a_node_passes_on_what_its_neighbours_lack() -> None:
-    one = Node(A, RUN, protocol([request(SLOT)]), TIMING, relays=True)
-    one.start(0.0)
-    sent(one)
-    for frame in (message(C), message(C), replace(message(D), signature=bytes(64)), message(KEYS[4])):
-        one.receive(1.0, B.peer_id, frame)
+    one = relaying()
+    forged = replace(message(D), signature=bytes(64))
+    for neighbour, frame in ((B, message(C)), (B, message(C)), (D, message(C)), (B, forged), (B, message(KEYS[4]))):
+        hand(one, 1.0, neighbour, frame)
     assert sent(one) == [message(C)]
+    assert one.ignored == 4
 
 
 @pytest.mark.requirement("NODE-3")
 def test_a_decided_message_that_came_in_an_answer_travels_on() -> None:
-    one = Node(A, RUN, protocol([request(SLOT)]), TIMING, relays=True)
-    one.start(0.0)
-    sent(one)
+    one = relaying()
     ballot = Ballot(Place(A, RUN, SLOT, ROSTER, 1, HEAD))
     ballot.decided = dict(zip(ROSTER, VECTOR, strict=True))
     one.ballot = ballot
     forged = replace(message(C), signature=bytes(64))
-    one.receive(1.0, B.peer_id, Answer(SLOT, (), (forged, message(C), message(C, 1))))
+    answer = Answer(SLOT, (), (forged, message(C), message(C, 1)))
+    hand(one, 0.9, D, answer)
+    assert sent(one) == []  # nobody asked D
+    one.send(Send(Ask(SLOT, (VECTOR[2],)), B.peer_id))
+    sent(one)
+    hand(one, 1.0, B, answer)
     assert sent(one) == [message(C)]
 
 

@@ -15,7 +15,7 @@ from btard.protocol import verification
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, float32_bytes, float64_bytes, norm
 from btard.protocol.bans import Fault
 from btard.protocol.butterfly_clip import centered_clip, residual
-from btard.protocol.channel import ComputeGradient, Exchange
+from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Accusation, Phase, Report, body_hash
 from btard.protocol.mprng import DIRECTION_DEVIATION, direction, gradient_seed
@@ -540,9 +540,25 @@ def test_a_verdict_is_a_function_of_the_transcript() -> None:
     past = shifted(HONEST, 1, 50.0)
     for subject in (Subject.WORKER, Subject.AGGREGATE):
         assert decide(trial(subject, 1), past)[0] == decide(trial(subject, 1), past)[0]
-    observer = replace(HONEST, parameters=None)
+
+
+@pytest.mark.requirement("VER-8")
+@pytest.mark.parametrize("unknown", [("parameters",), ("aggregate",), ("parameters", "aggregate")])
+@pytest.mark.parametrize("subject", Subject)
+def test_who_does_not_hold_what_a_trial_takes_reads_the_verdict(subject: Subject, unknown: tuple[str, ...]) -> None:
+    held, past = trial(subject, 1), replace(HONEST, **dict.fromkeys(unknown))  # type: ignore[arg-type]
+    told = Verdict(held, (Finding(WORKERS[1], Fault.WRONG_HASH),))
+    exchange = judge(held, past, RATIO)
+    assert next(exchange) == ReadVerdict(held)
+    with pytest.raises(StopIteration) as stop:
+        exchange.send(told)
+    assert stop.value.value is told
+
+
+@pytest.mark.requirement("VER-7")
+def test_without_parameters_nothing_is_recomputed() -> None:
     with pytest.raises(ValueError, match="observer"):
-        decide(trial(Subject.WORKER, 1), observer)
+        answer(verification.audit(replace(HONEST, parameters=None), WORKERS[1]))
 
 
 @pytest.mark.requirement("VER-9")
