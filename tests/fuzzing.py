@@ -36,7 +36,7 @@ from btard.protocol.encoding import (
 from btard.protocol.log import Genesis, Record
 from btard.protocol.messages import ECHO, Envelope, Phase, Slot, decode_body
 from btard.protocol.model import PeerId, ProtocolError
-from btard.protocol.step import Conduct
+from btard.protocol.state import Conduct
 
 from tests.swarms import TinyTask as Task
 from tests.swarms import World, configuration, genesis, identities

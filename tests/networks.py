@@ -9,7 +9,7 @@ from btard.network.coalition import World
 from btard.network.simulator import Observed, Simulation
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.model import PeerId
-from btard.protocol.step import Conduct
+from btard.protocol.state import Conduct
 from swarms import TinyTask, configuration, genesis, identities
 
 DELAY, GRADIENT_TIME = 1.0, 10.0

@@ -20,7 +20,7 @@ from btard.protocol.log import Genesis, Record
 from btard.protocol.messages import Envelope, Message, Notices, Phase, Slot, body_hash, seal
 from btard.protocol.model import Configuration, PeerId
 from btard.protocol.mprng import uint64
-from btard.protocol.step import Conduct, State, initial_replica
+from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule, Sgd, describe
 
 GRADIENT_CLIP = 50.0

@@ -30,7 +30,7 @@ from btard.protocol.messages import (
     body_hash,
     seal,
 )
-from btard.protocol.step import Conduct, State
+from btard.protocol.state import Conduct, State
 from btard.protocol.verification import Transcript, failing_parts
 from swarms import AGREED, GRADIENT_CLIP, Behaviour, Change, Swarm, Tamper, played, say, scatter, sign
 

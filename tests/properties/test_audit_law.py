@@ -17,7 +17,7 @@ from btard.protocol.bans import Fault
 from btard.protocol.messages import Phase
 from btard.protocol.model import validator_count
 from btard.protocol.mprng import draw_targets, draw_validators
-from btard.protocol.step import Conduct, State, initial_state
+from btard.protocol.state import Conduct, State, initial_state
 from swarms import Swarm, swarm
 
 ERROR = 1e-6

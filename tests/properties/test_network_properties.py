@@ -11,7 +11,7 @@ from btard.protocol.bans import Departure
 from btard.protocol.broadcast import Frame, Relay
 from btard.protocol.messages import Envelope, Phase
 from btard.protocol.model import PeerId
-from btard.protocol.step import Conduct
+from btard.protocol.state import Conduct
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import DELAY, GRADIENT_TIME, end, peers, simulation

@@ -15,7 +15,7 @@ from btard.protocol.bans import Departure, Fault
 from btard.protocol.messages import Phase
 from btard.protocol.model import ProtocolError, ToleranceExceeded
 from btard.protocol.mprng import combine, gradient_seed
-from btard.protocol.step import Conduct, State
+from btard.protocol.state import Conduct, State
 from btard.protocol.verification import Transcript
 from btard_adversary.attacks.aggregation import CoveredAggregate, ShiftedAggregate
 from btard_adversary.attacks.base import Attack

@@ -23,7 +23,7 @@ from btard.protocol.log import Subject
 from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Report, Slot, Statement, Vote
 from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.mprng import DIRECTION_DEVIATION, gradient_seed
-from btard.protocol.step import Attempt, Conduct, Plan, State
+from btard.protocol.state import Attempt, Conduct, Plan, State
 from btard.protocol.verification import Transcript, report_of
 from btard_adversary.attacks.aggregation import ShiftedAggregate
 from btard_adversary.attacks.gradients import SignFlip, WithinTolerance

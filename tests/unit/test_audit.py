@@ -17,7 +17,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Envelope, Phase, seal
 from btard.protocol.model import ProtocolError
-from btard.protocol.step import Peer, State
+from btard.protocol.state import Peer, State
 from btard.protocol.verification import Transcript
 from btard_adversary.attacks.aggregation import CoveredAggregate
 from btard_adversary.attacks.gradients import SignFlip

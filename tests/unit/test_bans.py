@@ -17,6 +17,7 @@ from btard.protocol.bans import (
 )
 from btard.protocol.channel import Exchange
 from btard.protocol.encoding import encode
+from btard.protocol.judging import Charge, Rules, grounded, hold_trials, proves_mismatch, public_fault
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import (
     Accusation,
@@ -34,24 +35,8 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import PeerId, ToleranceExceeded
-from btard.protocol.step import (
-    Attempt,
-    Charge,
-    CommitRules,
-    Conduct,
-    Heard,
-    Peer,
-    Plan,
-    Rules,
-    State,
-    grounded,
-    hold_trials,
-    initial_state,
-    open_attempt,
-    proves_mismatch,
-    public_fault,
-    transcribe,
-)
+from btard.protocol.state import Attempt, Conduct, Heard, Peer, Plan, State, initial_state, open_attempt
+from btard.protocol.step import CommitRules, transcribe
 from btard.protocol.verification import Transcript
 from hypothesis import given
 from hypothesis import strategies as st

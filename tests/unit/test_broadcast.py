@@ -23,6 +23,7 @@ from broadcasts import (
     play,
     relay,
 )
+from btard.protocol.agreed import work_before
 from btard.protocol.broadcast import (
     Answer,
     Arrival,
@@ -40,7 +41,7 @@ from btard.protocol.broadcast import (
 from btard.protocol.encoding import DecodeError, Item, encode
 from btard.protocol.identity import Identity
 from btard.protocol.messages import MAX_AGREED_BODY, MessageError, Phase, Slot, seal
-from btard.protocol.step import initial_state, work_before
+from btard.protocol.state import initial_state
 from swarms import TinyTask, configuration, genesis
 
 A, B, C, D = KEYS[:4]

@@ -37,7 +37,7 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import Configuration, PeerId
-from btard.protocol.step import Attempt, Conduct, Plan, State, initial_replica
+from btard.protocol.state import Attempt, Conduct, Plan, State, initial_replica
 from btard.protocol.update import Schedule, Sgd, describe
 from btard.protocol.verification import Transcript
 

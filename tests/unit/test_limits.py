@@ -39,7 +39,7 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import PeerId
-from btard.protocol.step import Conduct, State
+from btard.protocol.state import Conduct, State
 
 from tests.swarms import TinyTask, configuration, genesis, identities, played
 

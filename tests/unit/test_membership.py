@@ -14,6 +14,7 @@ from btard.network.coalition import World
 from btard.network.simulator import Observed, Simulation, Witnessed
 from btard.network.virtual import NetworkSimulation
 from btard.protocol import membership
+from btard.protocol.agreed import work_before
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
@@ -21,7 +22,8 @@ from btard.protocol.log import Record, Subject, Trial
 from btard.protocol.membership import MAX_CANDIDATES, Probation, Seated, probation_length
 from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Slot, body_hash, seal
 from btard.protocol.mprng import by_lot
-from btard.protocol.step import Conduct, Plan, State, WrongDownload, initial_state, work_before
+from btard.protocol.state import Conduct, Plan, State, initial_state
+from btard.protocol.step import WrongDownload
 
 from tests.swarms import TinyTask, configuration, genesis, identities
 

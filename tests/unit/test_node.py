@@ -21,7 +21,7 @@ from btard.protocol.encoding import encode
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Envelope, Phase, Reveal, Slot, seal
 from btard.protocol.model import PeerId, Roster
-from btard.protocol.step import Conduct, State
+from btard.protocol.state import Conduct, State
 from networks import DELAY, GRADIENT_TIME, end, peers, simulation
 from swarms import identities
 

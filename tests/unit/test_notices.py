@@ -13,6 +13,7 @@ from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.channel import Delivery
 from btard.protocol.encoding import encode
+from btard.protocol.judging import equivocation
 from btard.protocol.messages import (
     Accusation,
     Aggregate,
@@ -27,7 +28,7 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import PeerId
-from btard.protocol.step import Attempt, Conduct, State, equivocation
+from btard.protocol.state import Attempt, Conduct, State
 from swarms import (
     AGREED,
     Behaviour,

@@ -24,7 +24,8 @@ from btard.protocol.encoding import encode
 from btard.protocol.messages import Envelope, Phase, Reveal, seal
 from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.recovery import CheckpointError, open_value, seal_value
-from btard.protocol.step import Conduct, Peer, State, initial_state, run
+from btard.protocol.state import Conduct, Peer, State, initial_state
+from btard.protocol.step import run
 from networks import DELAY, end, simulation
 from swarms import identities
 

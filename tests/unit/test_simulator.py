@@ -15,7 +15,7 @@ from btard.protocol.bans import Departure, Fault
 from btard.protocol.channel import ComputeGradient, Scatter, StepApplied
 from btard.protocol.messages import Accusation, Phase
 from btard.protocol.mprng import gradient_seed
-from btard.protocol.step import Conduct, Plan, State
+from btard.protocol.state import Conduct, Plan, State
 from btard.training.trainer import LogWriter
 from swarms import Swarm, Tamper, played, say, sign
 from tampering import CASES

@@ -33,7 +33,8 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import ECHO, Envelope
 from btard.protocol.model import PeerId, ProtocolError
-from btard.protocol.step import Peer, State, initial_state, run
+from btard.protocol.state import Peer, State, initial_state
+from btard.protocol.step import run
 
 from tests.swarms import TinyTask, configuration, genesis, identities, played
 

@@ -29,18 +29,8 @@ from btard.protocol.messages import (
 )
 from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded, validator_count
 from btard.protocol.mprng import combine, draw_targets, draw_validators, gradient_seed, initial_randomness
-from btard.protocol.step import (
-    CommitRules,
-    Conduct,
-    Peer,
-    Plan,
-    State,
-    close,
-    initial_state,
-    matching,
-    open_attempt,
-    plan_step,
-)
+from btard.protocol.state import Conduct, Peer, Plan, State, initial_state, open_attempt, plan_step
+from btard.protocol.step import CommitRules, close, matching
 from btard.protocol.update import apply, from_description, state_hash
 from btard.protocol.verification import Transcript, part_hashes, report_of
 from swarms import AGREED, Swarm, Tamper, TinyTask, configuration, genesis, identities, left, played, say, sign

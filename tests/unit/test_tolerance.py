@@ -14,7 +14,7 @@ from btard.protocol.log import Finding, Subject, Trial
 from btard.protocol.messages import MAX_CORRECTIONS, MessageError, Statement, Vote
 from btard.protocol.model import ConfigurationError
 from btard.protocol.mprng import gradient_seed
-from btard.protocol.step import State
+from btard.protocol.state import State
 from btard.protocol.verification import Transcript, part_hashes, report_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st

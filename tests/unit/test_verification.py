@@ -19,7 +19,8 @@ from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Accusation, Phase, Report, body_hash
 from btard.protocol.mprng import DIRECTION_DEVIATION, direction, gradient_seed
-from btard.protocol.step import Plan, may_accuse, open_attempt
+from btard.protocol.state import Plan, open_attempt
+from btard.protocol.step import may_accuse
 from btard.protocol.verification import (
     C2_DEVIATIONS,
     ROUNDING_SLACK,

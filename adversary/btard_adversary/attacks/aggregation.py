@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Fault
-from btard.protocol.step import Attempt, State
+from btard.protocol.state import Attempt, State
 from btard.protocol.verification import Transcript
 
 from btard_adversary.attacks.base import Attack, convicted

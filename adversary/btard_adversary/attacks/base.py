@@ -11,7 +11,7 @@ from btard.protocol.arithmetic import Float32, admissible_gradient
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.messages import Accusation
 from btard.protocol.model import ProtocolError
-from btard.protocol.step import Conduct, Plan, State
+from btard.protocol.state import Conduct, Plan, State
 
 
 class Verdict(NamedTuple):

@@ -10,7 +10,7 @@ import numpy as np
 from btard.network.coalition import Seating
 from btard.protocol.arithmetic import Float32
 from btard.protocol.mprng import gradient_seed
-from btard.protocol.step import State
+from btard.protocol.state import State
 
 from btard_adversary.attacks.base import GradientAttack
 

@@ -9,7 +9,7 @@ from btard.protocol.bans import Departure, Fault
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Message, Slot
-from btard.protocol.step import Conduct, State
+from btard.protocol.state import Conduct, State
 
 from btard_adversary.attacks.base import TOLERATED, Attack, GradientAttack, Verdict, convicted
 from btard_adversary.attacks.protocol import WrongOpening

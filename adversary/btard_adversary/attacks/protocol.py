@@ -24,7 +24,7 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import PeerId
-from btard.protocol.step import Plan, State
+from btard.protocol.state import Plan, State
 
 from btard_adversary.attacks.base import (
     ABSENT,

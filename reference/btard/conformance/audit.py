@@ -32,7 +32,8 @@ from btard.protocol.encoding import DecodeError, decode, decode_sequence
 from btard.protocol.log import MAX_RECORD, Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Commit, Envelope, Phase, belongs, body_hash, octets
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
-from btard.protocol.step import Peer, State, initial_state, run
+from btard.protocol.state import Peer, State, initial_state
+from btard.protocol.step import run
 from btard.protocol.verification import Judge, Transcript
 
 

@@ -15,7 +15,7 @@ from btard.protocol.messages import Message, Report
 from btard.protocol.model import PeerId
 
 if TYPE_CHECKING:
-    from btard.protocol.step import Conduct, State
+    from btard.protocol.state import Conduct, State
 
 
 class World:

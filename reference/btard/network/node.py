@@ -36,7 +36,7 @@ from btard.protocol.exchange import Inbox, disclosures, exchange, gather_exchang
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Envelope, Notices, Phase, Proof, SignedHeader, Slot
 from btard.protocol.model import PeerId, ProtocolError, Roster
-from btard.protocol.step import Expelled, State
+from btard.protocol.state import Expelled, State
 
 ARCHIVED_PHASES = 3
 """How many delivered phases a node still answers for: honest peers are never more than one apart."""

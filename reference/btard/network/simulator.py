@@ -38,7 +38,8 @@ from btard.protocol.log import Genesis, Record, Trial, Verdict
 from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Slot, belongs, body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.recovery import CheckpointError, open_value, seal_value
-from btard.protocol.step import Conduct, Expelled, Peer, Replica, State, initial_state, run
+from btard.protocol.state import Conduct, Expelled, Peer, Replica, State, initial_state
+from btard.protocol.step import run
 
 MAX_WAITING_LETTERS = 256
 """How many letters wait for a member at most; older ones are dropped."""

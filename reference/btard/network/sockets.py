@@ -28,7 +28,7 @@ from btard.protocol.identity import Identity, verify
 from btard.protocol.log import Record
 from btard.protocol.messages import body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster
-from btard.protocol.step import State
+from btard.protocol.state import State
 
 Address = tuple[str, int]
 """Host and port."""

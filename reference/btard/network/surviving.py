@@ -21,7 +21,7 @@ from btard.protocol.log import Genesis, Record
 from btard.protocol.messages import Proof
 from btard.protocol.model import PeerId
 from btard.protocol.recovery import CheckpointError, open_value, seal_value
-from btard.protocol.step import State
+from btard.protocol.state import State
 
 TURN_STEPS = 10
 """A new checkpoint is made, and the journal begun anew, after every so many steps."""

@@ -33,7 +33,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
 from btard.protocol.model import PeerId, ToleranceExceeded
-from btard.protocol.step import Conduct
+from btard.protocol.state import Conduct
 
 LATENCY = 0.1
 """The usual latency of a simulated link, in units of Δ."""

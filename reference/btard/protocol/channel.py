@@ -16,7 +16,7 @@ from btard.protocol.messages import NO_NOTICES, Envelope, Notices, Slot
 from btard.protocol.model import PeerId, Roster
 
 if TYPE_CHECKING:
-    from btard.protocol.step import State
+    from btard.protocol.state import State
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from btard.protocol.model import (
 from btard.protocol.mprng import by_lot
 
 if TYPE_CHECKING:
-    from btard.protocol.step import State
+    from btard.protocol.state import State
 
 MAX_CANDIDATES = 8
 """Most candidates on probation at a time; never more than there are members."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from btard.protocol import bans, butterfly_clip, log, membership, messages, model, step, update, verification
+from btard.protocol import bans, butterfly_clip, log, membership, messages, model, state, update, verification
 from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
 from btard.protocol.messages import HASH_BYTES, listed
 from btard.protocol.model import ProtocolError
@@ -30,9 +30,9 @@ RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
     for kind in (
         model.Configuration,
-        step.State,
-        step.Replica,
-        step.Heard,
+        state.State,
+        state.Replica,
+        state.Heard,
         verification.Transcript,
         butterfly_clip.Radii,
         update.OptimizerState,

@@ -13,7 +13,7 @@ from btard.network.simulator import Boundary, Simulation
 from btard.network.store import Checkpoints, ResumeError, write_atomically
 from btard.protocol.model import PeerId
 from btard.protocol.recovery import CheckpointError
-from btard.protocol.step import State
+from btard.protocol.state import State
 
 CHECKPOINT_STEPS = 10
 """A checkpoint is written after every so many steps."""

@@ -34,7 +34,7 @@ from btard.protocol.model import (
     least_radius,
 )
 from btard.protocol.mprng import gradient_seed, uint64
-from btard.protocol.step import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
+from btard.protocol.state import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
 from btard.protocol.update import (
     Optimizer,
     apply,
