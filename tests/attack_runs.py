@@ -30,15 +30,17 @@ def table_of_the_chapter() -> dict[str, str]:
     return {row.split("|")[1].strip(): row for row in table}
 
 
-def attacked(attack: str | None, byzantine: int, seed: int, steps: int, channel: str = "broadcast") -> dict[str, Any]:
-    """The summary of a run of 8 peers; b is the number of attackers, who start at step 1.
+def attacked(
+    attack: str | None, byzantine: int, seed: int, steps: int, channel: str = "broadcast", peers: int = PEERS
+) -> dict[str, Any]:
+    """The summary of a run; b is the number of attackers, who start at step 1.
 
     ``attack``: one or several, comma-separated; None: the would-be attackers are honest. The
     simulator compares all honest peers after every step and raises if they differ (PROP-1).
     """
     task = "logistic" if "label-flip" in (attack or "").split(",") else "quadratic"
     acting = {"byzantine": byzantine, "attack": attack, "attack_start": 1}
-    settings = Settings(task=task, peers=PEERS, steps=steps, seed=seed, channel=channel, logs="none", **acting)
+    settings = Settings(task=task, peers=peers, steps=steps, seed=seed, channel=channel, logs="none", **acting)
     return train(settings, task_of(task), None, lambda event: None)
 
 

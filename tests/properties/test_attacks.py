@@ -72,6 +72,13 @@ def test_every_attack_ends_as_stated(name: str, byzantine: int) -> None:
     assert breaches(attacked(name, byzantine, 0, steps_for(name))) == []
 
 
+@pytest.mark.requirement("VER-2")
+@pytest.mark.parametrize("byzantine", [1, 7])
+def test_who_covers_up_reports_no_more_than_is_possible(byzantine: int) -> None:
+    """One colluder among many cannot make up for its own shift; what it says must still look like a report."""
+    assert breaches(attacked("covered-aggregate", byzantine, 1, 12, peers=16)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("byzantine", [1, MOST])

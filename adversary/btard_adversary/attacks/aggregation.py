@@ -36,14 +36,16 @@ class CoveredAggregate(ShiftedAggregate):
     verdict = convicted(Fault.WRONG_AGGREGATE, Fault.WRONG_REPORT)
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
-        """Share out, among the colluders, what is missing for Σ s = 0 on every colluder's part."""
+        """Share out, among the colluders, what is missing for Σ s = 0 on every colluder's part, as far as a report
+        can say so: beyond the limit of VER-2 it would convict by itself."""
         if not self.acts(state):
             return honest
         colluders = [peer for peer in transcript.workers if peer in self.world.coalition]
         total = np.sum([report[0] for report in self.world.honest_reports()], axis=0)
         forged = [transcript.workers.index(peer) for peer in colluders]
         report = honest.copy()
-        report[0, forged] = -total[forged] / len(colluders)
+        limit = (np.minimum(honest[1], transcript.radii) * transcript.directions[1])[forged]
+        report[0, forged] = np.clip(-total[forged] / len(colluders), -limit, limit)
         return report
 
 
