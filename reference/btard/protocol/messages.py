@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from btard.protocol.arithmetic import Float64, float64_bytes, float64_vector
 from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
@@ -30,6 +30,14 @@ MAX_LETTERS = 64
 """Most letters of candidates in one message."""
 MAX_AGREED_BODY = 4096 + 1024 * MAX_PEERS
 """Upper bound on the body of an agreed message, in bytes."""
+
+
+Hash = Annotated[bytes, "hash"]
+"""32 bytes."""
+Opening = Annotated[bytes, "opening"]
+"""64 bytes: share and salt."""
+Doubles = Annotated[bytes, "float64"]
+"""A vector of float64, little-endian."""
 
 
 class MessageError(ProtocolError):
@@ -285,9 +293,9 @@ class Commit:
     """A worker's part hashes, everyone's MPRNG commitment and state hash, accusations about earlier steps."""
 
     phase: ClassVar[Phase] = Phase.COMMIT
-    part_hashes: tuple[bytes, ...]
-    commitment: bytes
-    state_hash: bytes
+    part_hashes: tuple[Hash, ...]
+    commitment: Hash
+    state_hash: Hash
     accusations: tuple[Accusation, ...] = ()
     letters: tuple[Envelope, ...] = ()
     """What candidates for a seat sent me, by sender, then by slot."""
@@ -315,7 +323,7 @@ class Aggregate:
     """The hash of the part that I aggregated, or None: as a validator, or because an input is missing."""
 
     phase: ClassVar[Phase] = Phase.AGGREGATE
-    aggregate_hash: bytes | None
+    aggregate_hash: Hash | None
     notices: Notices = NO_NOTICES
 
     def to_item(self) -> Item:
@@ -335,7 +343,7 @@ class Reveal:
     """The opening of my MPRNG commitment, and accusations of aggregates whose content is impossible."""
 
     phase: ClassVar[Phase] = Phase.REVEAL
-    opening: bytes
+    opening: Opening
     accusations: tuple[Accusation, ...] = ()
     notices: Notices = NO_NOTICES
 
@@ -356,8 +364,8 @@ class Report:
     """For every part j: s = ⟨z_j, Δ_j⟩ and norm = ‖g(j) − ĝ(j)‖, little-endian float64; empty for validators."""
 
     phase: ClassVar[Phase] = Phase.REPORT
-    inner_products: bytes
-    norms: bytes
+    inner_products: Doubles
+    norms: Doubles
     notices: Notices = NO_NOTICES
 
     @classmethod
@@ -444,7 +452,7 @@ class Closing:
 class Echo:
     """What I received in an agreed phase: the digest of every peer's message, in roster order; None: nothing."""
 
-    vector: tuple[bytes | None, ...]
+    vector: tuple[Hash | None, ...]
     notices: ClassVar[Notices] = NO_NOTICES
 
     def to_item(self) -> Item:

@@ -1,0 +1,435 @@
+"""Actions: the ways in which an attacker departs from the protocol, each a small conduct that acts in one step.
+
+An attacker plays the honest protocol through a chain of them (:class:`Player`): each gets what the one before it
+would do. So any of them compose, with each other and with the named attacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from btard.network.coalition import Recruiter, Seating
+from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
+from btard.protocol.broadcast import Frame, Relay, encode_frame
+from btard.protocol.encoding import encode, tagged_hash
+from btard.protocol.identity import Identity
+from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot, seal
+from btard.protocol.model import PeerId, ProtocolError
+from btard.protocol.mprng import combine, commitment, draw_validators, private_opening
+from btard.protocol.state import Attempt, Conduct, Plan, State
+from btard.protocol.verification import Transcript
+
+from btard_adversary.attacks.base import Attack
+from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, mutated
+from btard_adversary.script import Action, ScriptError
+
+ONCE = 1 << 40
+"""A period so long that an attack acts in its first step only."""
+
+
+class Deviation(Attack):
+    """An honest peer but for one action. ``first_roster``: by which the action names peers."""
+
+    def __init__(self, seating: Seating, action: Action, first_roster: Sequence[PeerId]) -> None:
+        super().__init__(replace(seating, start=action.step, period=ONCE))
+        self.action, self.first_roster = action, first_roster
+        self.step = -1
+        """The step that I am in, as far as my own protocol has told me."""
+
+    @property
+    def me(self) -> PeerId:
+        """The attacker."""
+        return self.seating.peer
+
+    def aims_at(self, recipient: PeerId) -> bool:
+        """Whether ``recipient`` is one of the action's recipients."""
+        if not self.action.to or recipient not in self.first_roster:
+            return not self.action.to
+        return bool(self.action.to >> self.first_roster.index(recipient) & 1)
+
+    def victim(self) -> PeerId:
+        """The honest member that the action is aimed at."""
+        honest = [peer for peer in self.first_roster if peer not in self.world.coalition]
+        return honest[self.action.victim % len(honest)]
+
+    def concerns(self, frame: Frame) -> bool:
+        """Whether the action is about ``frame``, one of my own."""
+        slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
+        if slot.step != self.action.step or (self.action.phase and slot.phase.name != self.action.phase):
+            return False
+        return kind_of(frame) == self.action.frame
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The altered frames where the action is about this one, else the honest one."""
+        if self.aims_at(recipient) and self.concerns(honest):
+            return self.put(recipient, honest)
+        return (honest,)
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """What to put on the link to ``recipient`` instead of ``honest``."""
+        return (honest,)
+
+    def signed(self, envelope: Envelope) -> Envelope:
+        """``envelope`` signed again, whatever it holds."""
+        if self.seating.identity is None:
+            raise ScriptError("an attacker needs its keys to sign what an honest peer would not")
+        return seal(self.seating.identity, envelope.run, envelope.slot, envelope.log_head, envelope.body)
+
+    def context(self, run: bytes, slot: Slot, log_head: bytes, roster: tuple[PeerId, ...]) -> Context:
+        """What mutations may take values from."""
+        victim = self.victim()
+        return Context(self.me, run, slot, log_head, roster, victim, self.world.message_of(victim))
+
+
+def kind_of(frame: Frame) -> str:
+    """``message``, ``echo``, ``relay`` or ``other``."""
+    if isinstance(frame, Relay):
+        return "relay"
+    if not isinstance(frame, Envelope):
+        return "other"
+    return "echo" if frame.slot.phase.agreed and frame.slot.part == 1 else "message"
+
+
+# -- What is said -----------------------------------------------------------------------------------
+
+
+class Alter(Deviation):
+    """Change one field of an agreed message. To everyone: it is what I say. To some: a second version."""
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """The altered message, if everyone gets it."""
+        if self.action.to or not self.acts(state) or self.action.frame != "message":
+            return honest
+        if self.action.phase and slot.phase.name != self.action.phase:
+            return honest
+        context = self.context(state.run, slot, state.head, state.roster)
+        return mutated(honest, self.action.field, self.action.how, context)
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The second version for its recipients; echoes are not said, so all of theirs are changed here."""
+        said_already = not self.action.to and self.action.frame == "message"
+        if said_already or not isinstance(honest, Envelope) or honest.message is None:
+            return (honest,)
+        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
+        context = self.context(honest.run, honest.slot, honest.log_head, roster)
+        changed = mutated(honest.message, self.action.field, self.action.how, context)
+        return (honest,) if changed == honest.message else (self.signed(replace(honest, body=body_of(changed))),)
+
+
+def body_of(message: Message) -> bytes:
+    """The body of a message."""
+    return encode(message.to_item())
+
+
+class Resign(Deviation):
+    """Change an envelope as a whole, and sign it."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The changed envelope."""
+        if not isinstance(honest, Envelope):
+            return (honest,)
+        change = HEADERS.get(self.action.how)
+        return (honest,) if change is None else (self.signed(change(honest)),)
+
+
+class Twin(Deviation):
+    """A second honest copy under my key, with coins of its own, that talks to the recipients."""
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """What the copy says, from the step of the action to the end of that step."""
+        mine = isinstance(honest, Envelope) and honest.sender == self.me and honest.slot.step == self.action.step
+        if not mine or not isinstance(honest, Envelope) or not self.aims_at(recipient) or not self.action.to:
+            return (honest,)
+        return (self.copied(honest),)
+
+    def copied(self, honest: Envelope) -> Envelope:
+        """The copy's message in place of mine."""
+        message = honest.message
+        if isinstance(message, Commit):
+            bound = commitment(honest.run, honest.slot.step, honest.slot.attempt, self.me, self.coins(honest))
+            return self.signed(replace(honest, body=body_of(replace(message, commitment=bound))))
+        if isinstance(message, Reveal):
+            return self.signed(replace(honest, body=body_of(replace(message, opening=self.coins(honest)))))
+        return honest
+
+    def coins(self, envelope: Envelope) -> bytes:
+        """The copy's opening."""
+        secret = tagged_hash("btard/adversary/twin", self.me)
+        return private_opening(secret, envelope.run, envelope.slot.step, envelope.slot.attempt)
+
+
+# -- What goes on the links --------------------------------------------------------------------------
+
+
+class Drop(Deviation):
+    """Send nothing."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Nothing."""
+        return ()
+
+
+class Delay(Deviation):
+    """Send it when the next phase has begun."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.kept: dict[PeerId, list[Frame]] = {}
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """What is due now, and what was kept until now."""
+        if self.aims_at(recipient) and self.concerns(honest):
+            self.kept.setdefault(recipient, []).append(honest)
+            return ()
+        if not isinstance(honest, Envelope) or kind_of(honest) != "message":
+            return (honest,)
+        return (honest, *self.kept.pop(recipient, ()))
+
+
+class Repeat(Deviation):
+    """Send it three times."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Three copies."""
+        return (honest,) * 3
+
+
+class Replay(Deviation):
+    """Send an earlier message of mine: beside the right one, or in its place."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.earlier: dict[tuple[PeerId, Phase], Envelope] = {}
+        self.latest: dict[PeerId, Envelope] = {}
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The earlier frame where the action says so."""
+        if not isinstance(honest, Envelope):
+            return (honest,)
+        same = self.earlier.get((recipient, honest.slot.phase))
+        before = self.latest.get(recipient)
+        self.earlier.setdefault((recipient, honest.slot.phase), honest)
+        self.latest[recipient] = honest
+        if not self.aims_at(recipient) or not self.concerns(honest):
+            return (honest,)
+        old = before if self.action.field == "phase before" else same
+        if old is None:
+            return (honest,)
+        again = self.signed(replace(honest, body=old.body)) if self.action.field == "body of an earlier step" else old
+        return (again,) if self.action.how == "instead" else (honest, again)
+
+
+class SignAs(Deviation):
+    """Send it in the victim's name, with my signature."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The message in another name, beside mine or in its place."""
+        if not isinstance(honest, Envelope):
+            return (honest,)
+        name = STRANGER if self.action.field == "stranger" else self.victim()
+        forged = replace(honest, sender=name)
+        return (forged,) if self.action.how == "instead" else (honest, forged)
+
+
+class Corrupt(Deviation):
+    """Change the bytes on the wire."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The corrupted bytes."""
+        change = BYTES.get(self.action.how)
+        return (honest,) if change is None else (change(encode_frame(honest)),)
+
+
+class Refuse(Deviation):
+    """Do not open where the randomness would draw no colluder as a validator."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The opening if the draw is a lucky one."""
+        openings = [m.opening for p in self.world.requests if isinstance(m := self.world.message_of(p), Reveal)]
+        mine = honest.message if isinstance(honest, Envelope) else None
+        if not isinstance(mine, Reveal):
+            return (honest,)
+        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
+        drawn = draw_validators(combine([*openings, mine.opening]), self.action.step + 3, roster, 1)
+        return (honest,) if not self.world.coalition.isdisjoint(drawn) else ()
+
+
+# -- What is computed ----------------------------------------------------------------------------------
+
+VALUES: dict[str, Callable[[Any, int, float], Any]] = {
+    "negate": lambda vector, at, size: -vector,
+    "zeros": lambda vector, at, size: vector * 0,
+    "one ulp": lambda vector, at, size: moved(vector, at, lambda x: np.nextafter(x, np.float32(np.inf))),
+    "one entry": lambda vector, at, size: moved(vector, at, lambda x: x + size),
+    "shift a little": lambda vector, at, size: vector + np.float32(size * 1e-3),
+    "shift": lambda vector, at, size: vector + np.float32(size),
+    "huge": lambda vector, at, size: vector * np.float32(1e6),
+    "not a number": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.nan)),
+    "infinite": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.inf)),
+}
+"""Ways to change a vector; ``at``: an index; ``size``: a typical length."""
+
+
+def moved(vector: Any, at: int, change: Any) -> Any:
+    """``vector`` with one entry changed."""
+    made = np.array(vector)
+    if len(made):
+        made[at % len(made)] = change(made[at % len(made)])
+    return made
+
+
+class Gradient(Deviation):
+    """Commit, send and stand by another gradient."""
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """The changed gradient, within the norm that is admitted."""
+        if not self.acts(state) or self.action.how not in VALUES:
+            return honest
+        with np.errstate(all="ignore"):
+            changed = VALUES[self.action.how](honest, self.action.victim, 1.0)
+        limit = self.world.gradient_limit
+        changed = np.asarray(changed, dtype=np.float32)
+        return changed if limit is None else admissible_gradient(changed, limit)
+
+
+class AlterAggregate(Deviation):
+    """Announce and send another aggregate."""
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """The changed aggregate."""
+        part = attempt.part_of(self.me)
+        if part is None or not self.acts(state) or self.action.how not in VALUES:
+            return honest
+        reach = state.config.distance_ratio * float(attempt.radii[part])
+        with np.errstate(all="ignore"):
+            changed = VALUES[self.action.how](honest, self.action.victim, reach)
+        return np.asarray(changed, dtype=np.float32)
+
+
+class Accuse(Deviation):
+    """Accuse the victim of a lie in the last step, or the step before."""
+
+    def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
+        """One more accusation."""
+        kept = super().accusations(state, plan, honest)
+        if not self.acts(state):
+            return kept
+        back = 2 if self.action.how == "two steps ago" else 1
+        accused = plan.targets.get(self.me, self.victim()) if back == 2 else self.victim()
+        if accused in self.world.coalition or state.step < back:
+            return kept
+        return tuple(sorted({*kept, Accusation(accused, state.step - back)}))
+
+
+class Leave(Deviation):
+    """Leave in good order."""
+
+    def leaves(self, state: State) -> bool:
+        """After the step of the action."""
+        return self.acts(state)
+
+
+VERBS: dict[str, type[Deviation]] = {
+    "alter": Alter,
+    "resign": Resign,
+    "twin": Twin,
+    "drop": Drop,
+    "delay": Delay,
+    "repeat": Repeat,
+    "replay": Replay,
+    "sign as": SignAs,
+    "corrupt": Corrupt,
+    "refuse": Refuse,
+    "gradient": Gradient,
+    "aggregate": AlterAggregate,
+    "accuse": Accuse,
+    "leave": Leave,
+    "attack": Deviation,
+}
+"""Kinds of action by name; ``attack`` is one step of a named attack."""
+
+
+def conduct_of(action: Action, seating: Seating, first_roster: Sequence[PeerId]) -> Conduct:
+    """The conduct that carries out ``action``; raises :class:`ScriptError` for an unknown one."""
+    if action.do == "attack":
+        from btard.training.registry import find_by_name
+
+        factory = find_by_name("btard.attacks", "attack", action.how)
+        made: Conduct = factory(replace(seating, start=action.step, period=ONCE))
+        return made
+    if action.do not in VERBS:
+        raise ScriptError(f"nobody can '{action.do}'")
+    return VERBS[action.do](seating, action, first_roster)
+
+
+class Player(Conduct):
+    """An attacker: the honest protocol through a chain of conducts, which grows as actions are added."""
+
+    def __init__(self, seating: Seating) -> None:
+        self.seating, self.world = seating, seating.world
+        self.chain: list[Conduct] = [Attack(seating)]
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """Through the chain."""
+        for part in self.chain:
+            honest = part.gradient(state, honest)
+        return honest
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """Through the chain."""
+        for part in self.chain:
+            honest = part.aggregate(state, attempt, inputs, honest)
+        return honest
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """Through the chain."""
+        for part in self.chain:
+            honest = part.report(state, transcript, honest)
+        return honest
+
+    def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
+        """Through the chain."""
+        for part in self.chain:
+            honest = part.accusations(state, plan, honest)
+        return honest
+
+    def leaves(self, state: State) -> bool:
+        """Whether any part of the chain leaves."""
+        return any(part.leaves(state) for part in self.chain)
+
+    def petitions(self, state: State) -> bool:
+        """Attackers that have left stay out."""
+        return False
+
+    def recruits(self, state: State) -> Sequence[tuple[Identity, Conduct]]:
+        """The keys that parts of the chain bring into the run."""
+        return [recruit for part in self.chain if isinstance(part, Recruiter) for recruit in part.recruits(state)]
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """Through the chain; a part that trips over what another one said is skipped."""
+        for part in self.chain:
+            try:
+                honest = part.say(state, slot, honest)
+            except (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration):
+                continue
+        return honest
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """Every frame through the chain; bytes go as they are."""
+        frames: list[Frame | bytes] = [honest]
+        for part in self.chain:
+            frames = [changed for frame in frames for changed in posted(part, recipient, frame)]
+        return frames
+
+
+def posted(part: Conduct, recipient: PeerId, frame: Frame | bytes) -> list[Frame | bytes]:
+    """What one part of a chain puts on a link; a part that cannot make sense of a frame lets it pass."""
+    if isinstance(frame, bytes):
+        return [frame]
+    try:
+        return list(part.post(recipient, frame))
+    except (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration):
+        return [frame]

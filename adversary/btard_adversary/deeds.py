@@ -1,0 +1,299 @@
+"""Deeds: what an attacker really did, by comparison with what an honest peer would have done.
+
+Whatever an attacker is made of (a script, a named attack, somebody's own), :class:`Recorder` stands between it and
+the protocol and writes down where the two differ. The properties then ask whether every provable deviation was
+paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from btard.network.coalition import World
+from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.broadcast import Frame, Relay, decode_frame
+from btard.protocol.messages import (
+    ECHO,
+    Accusation,
+    Aggregate,
+    Commit,
+    Echo,
+    Envelope,
+    Message,
+    Report,
+    Reveal,
+    Slot,
+)
+from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.state import Attempt, Conduct, Plan, State
+from btard.protocol.verification import Transcript
+
+MAX_FRAME = 1 << 24
+"""Bytes of the largest frame that is looked at."""
+NOW, NEXT = "now", "next"
+"""When a deed must have been paid for: before the attempt is applied, or before the next step is."""
+
+
+@dataclass(frozen=True)
+class Deed:
+    """One provable deviation."""
+
+    attacker: PeerId
+    slot: Slot
+    text: str
+    due: str
+    victims: frozenset[PeerId] = frozenset()
+    """The honest members whose word it rests on; if one of them is gone, nothing may follow."""
+
+
+@dataclass
+class Said:
+    """What happened to one message of one attacker."""
+
+    slot: Slot
+    log_head: bytes
+    """The one that honest peers sign."""
+    members: frozenset[PeerId]
+    """The honest members to whom it is owed."""
+    roster: Roster = ()
+    true_echo: Envelope | None = None
+    """If it is an echo: the honest one."""
+    right: dict[PeerId, bytes] = field(default_factory=dict)
+    """The digest of the honest frame, by recipient."""
+    shown: dict[PeerId, list[Envelope]] = field(default_factory=dict)
+    """What really went to each recipient, in this slot and with a good signature."""
+
+
+class Recorder(Conduct):
+    """``player`` under observation."""
+
+    def __init__(self, me: PeerId, world: World, player: Conduct) -> None:
+        self.me, self.world, self.player = me, world, player
+        self.deeds: list[Deed] = []
+        self.sent: dict[Slot, Said] = {}
+        self.baseline: dict[Slot, tuple[Message, Roster]] = {}
+        """What an honest peer would have said, and the workers of the attempt."""
+        self.plan: Plan | None = None
+        self.roster: Roster = ()
+        self.members: frozenset[PeerId] = frozenset()
+        """The honest members in the present attempt."""
+        self.altered = 0
+        """How many messages differed from the honest ones."""
+
+    def honest_members(self, roster: Iterable[PeerId]) -> frozenset[PeerId]:
+        """Those of ``roster`` that are no colluders."""
+        return frozenset(roster) - self.world.coalition
+
+    def note(self, slot: Slot, text: str, due: str, victims: Iterable[PeerId] = ()) -> None:
+        """Write down a deed."""
+        self.deeds.append(Deed(self.me, slot, text, due, frozenset(victims)))
+
+    # -- What is computed -------------------------------------------------------------------------
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """The player's gradient; what it differs in only a recomputation shows (property ``audit``)."""
+        done = self.player.gradient(state, honest)
+        self.altered += done.tobytes() != honest.tobytes()
+        return done
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """The player's aggregate; what it does to the model is another property's matter."""
+        done = self.player.aggregate(state, attempt, inputs, honest)
+        self.altered += done.tobytes() != honest.tobytes()
+        return done
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """The player's report; it must be true about parts that honest peers aggregated (VER-5)."""
+        done = self.player.report(state, transcript, honest)
+        differs = [done[:, part].tobytes() != honest[:, part].tobytes() for part in range(honest.shape[1])]
+        liars = [w for w, d in zip(transcript.workers, differs, strict=True) if d and w not in self.world.coalition]
+        if liars:
+            slot = Slot(state.step, state.attempt, Report.phase)
+            self.note(slot, "a false report about an honest peer's part", NEXT, liars)
+        self.altered += any(differs)
+        return done
+
+    def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
+        """The player's accusations; none of them may be of an honest peer."""
+        self.plan = plan
+        done = self.player.accusations(state, plan, honest)
+        self.judge_accusations(Slot(state.step, state.attempt, Commit.phase), honest, done)
+        return done
+
+    def judge_accusations(self, slot: Slot, honest: Iterable[Accusation], done: Iterable[Accusation]) -> None:
+        """Accusations of honest peers, and of anyone outside the coalition, are false."""
+        false = [a for a in set(done) - set(honest) if a.accused not in self.world.coalition or a.accused == self.me]
+        if false:
+            self.note(slot, "a false accusation", NOW)
+            self.altered += 1
+
+    def labour(self, state: State, honest: bytes) -> bytes:
+        """As the player has it."""
+        return self.player.labour(state, honest)
+
+    def leaves(self, state: State) -> bool:
+        """As the player has it."""
+        return self.player.leaves(state)
+
+    def petitions(self, state: State) -> bool:
+        """As the player has it."""
+        return self.player.petitions(state)
+
+    # -- What is said -----------------------------------------------------------------------------
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """The player's message. What it says is judged once it is known what really went out."""
+        self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else ()
+        self.roster, self.members = state.roster, self.honest_members(state.roster)
+        return self.player.say(state, slot, honest)
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+        """The player's frames; who got which version of a message is written down."""
+        done = list(self.player.post(recipient, honest))
+        if isinstance(honest, Envelope) and honest.sender == self.me:
+            said = self.sent.setdefault(honest.slot, Said(honest.slot, honest.log_head, self.members, self.roster))
+            said.true_echo = honest
+            said.right[recipient] = honest.signed_header.digest
+            mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
+            said.shown[recipient] = mine
+        if done != [honest]:
+            self.altered += 1
+        return done
+
+    def is_version(self, envelope: Envelope, honest: Envelope) -> bool:
+        """Whether ``envelope`` is a signed version of what ``honest`` should be."""
+        same = envelope.slot == honest.slot and envelope.sender == self.me and envelope.run == honest.run
+        return same and envelope.signed_header.authentic
+
+    # -- What follows -----------------------------------------------------------------------------
+
+    def settle(self, step: int) -> list[Deed]:
+        """All deeds of steps up to ``step``, each once."""
+        for slot in [slot for slot in self.sent if slot.step <= step]:
+            self.judge(self.sent.pop(slot))
+        for slot in [slot for slot in self.baseline if slot.step <= step]:
+            del self.baseline[slot]
+        due = [deed for deed in self.deeds if deed.slot.step <= step]
+        self.deeds = [deed for deed in self.deeds if deed.slot.step > step]
+        return due
+
+    def judge(self, said: Said) -> None:
+        """What was wrong with one message, from who got what."""
+        owed = [peer for peer in said.right if peer in said.members]
+        missed = [peer for peer in owed if not said.shown[peer]]
+        versions = {e.signed_header.digest: e for peer in owed for e in said.shown[peer]}
+        name = said.slot.phase.name
+        if said.slot.phase.agreed and said.slot.part == ECHO:
+            self.judge_echo(said, owed, missed, list(versions.values()))
+        elif not said.slot.phase.agreed:
+            wrong = [peer for peer in owed if said.right[peer] not in digests(said.shown[peer])]
+            if wrong:
+                self.note(said.slot, f"a part of {name} withheld or not the announced one", NEXT, wrong)
+        elif len(versions) > 1:
+            self.note(said.slot, f"two versions of a message of {name}", NEXT, owed)
+        elif missed:
+            self.note(said.slot, f"a message of {name} withheld", NEXT, missed)
+        elif versions:
+            self.judge_message(said, next(iter(versions.values())))
+
+    def judge_echo(self, said: Said, owed: list[PeerId], missed: list[PeerId], versions: list[Envelope]) -> None:
+        """An echo is owed to all honest members together: to withhold it from some of them is no use."""
+        if owed and len(missed) == len(owed):
+            self.note(said.slot, f"an echo of {said.slot.phase.name} withheld from everyone", NEXT, owed)
+        elif not missed and len(versions) == 1 and not isinstance(versions[0].message, Echo):
+            self.note(said.slot, f"a malformed echo of {said.slot.phase.name}", NEXT, owed)
+        elif not missed and len(versions) == 1 and denied(said, versions[0], self.world.coalition):
+            self.note(said.slot, f"an echo of {said.slot.phase.name} that denies honest messages", NEXT, owed)
+
+    def judge_message(self, sent: Said, envelope: Envelope) -> None:
+        """What is wrong with the one version that everyone got."""
+        if sent.slot not in self.baseline:
+            return
+        honest, workers = self.baseline[sent.slot]
+        said = envelope.message
+        if said is None or type(said) is not type(honest):
+            self.note(sent.slot, "a malformed message", NOW)
+            return
+        if envelope.log_head != sent.log_head:
+            self.note(sent.slot, "another log head", NOW)
+        for what in wrong_fields(honest, said, workers, self.world.coalition):
+            self.note(sent.slot, what, NOW)
+        if isinstance(honest, Report) and isinstance(said, Report) and len(honest.norms) == len(said.norms):
+            liars = falsified(honest, said, workers) - self.world.coalition
+            if liars:
+                self.note(sent.slot, "a false report about an honest peer's part", NEXT, liars)
+
+
+def denied(said: Said, shown: Envelope, coalition: frozenset[PeerId]) -> bool:
+    """Whether an echo says something else about an honest peer's message than an honest echo would."""
+    true, echo = said.true_echo.message if said.true_echo else None, shown.message
+    if not isinstance(true, Echo) or not isinstance(echo, Echo) or len(true.vector) != len(echo.vector):
+        return False
+    entries = zip(said.roster, true.vector, echo.vector, strict=False)
+    return any(a != b and peer not in coalition for peer, a, b in entries)
+
+
+def readable(frame: Frame | bytes) -> Envelope | None:
+    """What a recipient reads, if it is an envelope."""
+    if isinstance(frame, bytes):
+        try:
+            frame = decode_frame(frame, MAX_FRAME)
+        except ProtocolError:
+            return None
+    return None if isinstance(frame, Relay) or not isinstance(frame, Envelope) else frame
+
+
+def digests(envelopes: Iterable[Envelope]) -> set[bytes]:
+    """What names the envelopes."""
+    return {envelope.signed_header.digest for envelope in envelopes}
+
+
+def falsified(honest: Report, said: Report, workers: Roster) -> set[PeerId]:
+    """The aggregators of the parts about which two reports differ."""
+    columns = zip(workers, honest.matrix().T, said.matrix().T, strict=False)
+    return {worker for worker, right, done in columns if right.tobytes() != done.tobytes()}
+
+
+def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[PeerId]) -> list[str]:
+    """Which provable falsehoods ``said`` holds where an honest peer says ``honest``."""
+    wrong = []
+    if isinstance(honest, Commit):
+        wrong += ["another commitment than the opening's"] * (honest.commitment != said.commitment)
+        wrong += ["another state hash"] * (honest.state_hash != said.state_hash)
+        wrong += ["another number of part hashes"] * (len(honest.part_hashes) != len(said.part_hashes))
+        pairs = zip(workers, honest.part_hashes, said.part_hashes, strict=False)
+        wrong += ["another part hash"] * any(a != b and worker not in coalition for worker, a, b in pairs)
+        wrong += ["a forged letter"] * bool(set(said.letters) - set(honest.letters))
+    if isinstance(honest, Reveal):
+        wrong += ["another opening"] * (honest.opening != said.opening)
+    if isinstance(honest, (Commit, Reveal)):
+        more = set(said.accusations) - set(honest.accusations)
+        wrong += ["a false accusation"] * any(a.accused not in coalition for a in more)
+    if isinstance(honest, Aggregate):
+        wrong += ["an announcement of nothing, or by a validator"] * (
+            (honest.aggregate_hash is None) != (said.aggregate_hash is None)
+        )
+        both = honest.aggregate_hash is not None and said.aggregate_hash is not None
+        wrong += ["another hash than the aggregate's"] * (both and honest.aggregate_hash != said.aggregate_hash)
+    if isinstance(honest, Report):
+        wrong += impossible_reports(honest, said)
+    complaints = set(said.notices.complaints) - set(honest.notices.complaints)
+    wrong += ["a complaint about a peer that owes nothing"] * any(peer not in coalition for peer in complaints)
+    wrong += ["evidence that proves nothing"] * bool(set(said.notices.evidence) - set(honest.notices.evidence))
+    wrong += ["a forged echo"] * bool(set(said.notices.echoes) - set(honest.notices.echoes))
+    return wrong
+
+
+def impossible_reports(honest: Report, said: Report) -> list[str]:
+    """Reports of the wrong length, or that are no numbers."""
+    if len(honest.norms) != len(said.norms):
+        return ["a report of another length"]
+    numbers = np.frombuffer(said.inner_products + said.norms, dtype="<f8")
+    if not np.isfinite(numbers).all():
+        return ["a report that is no number"]
+    if honest.norms and (np.frombuffer(said.norms, dtype="<f8") < 0).any():
+        return ["a negative norm"]
+    return []

@@ -1,0 +1,536 @@
+"""Faulty variants: protocols that each bend one requirement, to see that the harness notices.
+
+Each is a function that gets the original and returns what takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from btard.protocol.bans import Departure, Departures, Fault, Removal
+from btard.protocol.encoding import expand, tagged_hash
+from btard.protocol.log import Finding
+from btard.protocol.messages import Commit, Report
+from btard.protocol.state import State
+
+from btard_adversary.variants import Variant, VariantError
+
+CATALOGUE: dict[str, Variant] = {}
+"""Every faulty variant by name."""
+
+Make = Callable[[Any], Any]
+
+
+def variant(target: str, bends: str) -> Callable[[Make], Make]:
+    """Enter a faulty variant into the catalogue, under its function's name."""
+
+    def enter(make: Make) -> Make:
+        name = make.__name__.replace("_", "-")
+        CATALOGUE[name] = Variant(name, target, make, bends, (make.__doc__ or "").strip().rstrip("."))
+        return make
+
+    return enter
+
+
+@lru_cache(maxsize=1)
+def names() -> list[str]:
+    """The variants in alphabetical order."""
+    return sorted(CATALOGUE)
+
+
+def find(name: str) -> Variant:
+    """A variant by name, or ``module:name`` of somebody's own; raises :class:`VariantError`."""
+    if name in CATALOGUE:
+        return CATALOGUE[name]
+    from btard.training.registry import find_by_name
+
+    found = find_by_name("btard.variants", "variant", name)
+    if not isinstance(found, Variant):
+        raise VariantError(f"'{name}' is a {type(found).__name__}, not a Variant")
+    return found
+
+
+def without(fault: Fault) -> Make:
+    """The original's answer, but never ``fault``."""
+
+    def make(original: Any) -> Any:
+        def lenient(*arguments: Any) -> Any:
+            found = original(*arguments)
+            return None if found == fault else found
+
+        return lenient
+
+    return make
+
+
+def always(value: Any) -> Make:
+    """The same answer whatever is asked."""
+    return lambda original: lambda *arguments, **named: value
+
+
+# -- Commit, Reveal: shared randomness -----------------------------------------------------------------
+
+
+@variant(".step:RevealRules.fault", "MPRNG-3")
+def opening_unchecked(original: Any) -> Any:
+    """An opening need not match its commitment."""
+    return without(Fault.WRONG_OPENING)(original)
+
+
+@variant(".mprng:commitment", "MPRNG-2")
+def commitment_not_bound_to_id(original: Any) -> Any:
+    """A commitment says nothing about whose it is, so that it can be copied."""
+    return lambda run, step, attempt, peer, opening: tagged_hash("btard/mprng/commit", run, opening)
+
+
+@variant(".mprng:private_opening", "MPRNG-1")
+def same_share_in_every_attempt(original: Any) -> Any:
+    """A retry opens what was opened before."""
+    return lambda secret, run, step, attempt: original(secret, run, step, 0)
+
+
+@variant(".mprng:private_opening", "MPRNG-1")
+def same_share_in_every_step(original: Any) -> Any:
+    """Every step opens the same share."""
+    return lambda secret, run, step, attempt: expand("btard/mprng/opening", secret, run, length=64)
+
+
+@variant(".mprng:combine", "MPRNG-4")
+def last_opening_decides(original: Any) -> Any:
+    """The randomness is the last peer's share instead of everyone's."""
+    return lambda openings: tagged_hash("btard/mprng/output", list(openings)[-1][:32])
+
+
+@variant(".step:CommitRules.fault", "STEP-4")
+def divergence_tolerated(original: Any) -> Any:
+    """A state hash in the minority is no fault."""
+    return without(Fault.DIVERGED)(original)
+
+
+@variant(".step:CommitRules.begin", "STEP-4")
+def first_state_hash_counts(original: Any) -> Any:
+    """The state hash of the first peer counts, not the majority's."""
+
+    def begin(self: Any, state: State, attempt: Any, delivered: dict[bytes, Any]) -> None:
+        first = min(delivered)
+        self.state_hash = delivered[first].state_hash if isinstance(delivered[first], Commit) else b""
+
+    return begin
+
+
+@variant(".step:CommitRules.fault", "STEP-3")
+def commit_unchecked(original: Any) -> Any:
+    """Whatever a Commit holds is accepted."""
+    return lambda self, state, attempt, sender, message: None
+
+
+@variant(".step:may_accuse", "VER-6")
+def anyone_accuses_anyone(original: Any) -> Any:
+    """An accusation of any worker of the last two steps is heard, whoever makes it."""
+
+    def may_accuse(state: State, attempt: Any, sender: bytes, accusation: Any) -> bool:
+        past = state.transcript(accusation.step)
+        return past is not None and accusation.accused in past.workers
+
+    return may_accuse
+
+
+@variant(".step:AggregateRules.fault", "STEP-7")
+def silence_about_aggregates(original: Any) -> Any:
+    """A worker need not announce its aggregate."""
+    return lambda self, state, attempt, sender, message: None
+
+
+# -- Public faults --------------------------------------------------------------------------------------
+
+
+@variant(".judging:public_fault", "BAN-5")
+def log_head_unchecked(original: Any) -> Any:
+    """Whoever claims another history stays."""
+    return without(Fault.WRONG_LOG_HEAD)(original)
+
+
+@variant(".judging:public_fault", "BAN-5")
+def silence_tolerated(original: Any) -> Any:
+    """Nobody is removed for a message that is missing."""
+    return without(Fault.SILENT)(original)
+
+
+@variant(".judging:public_fault", "BAN-5")
+def garbage_tolerated(original: Any) -> Any:
+    """Nobody is removed for a message that cannot be read."""
+    return without(Fault.MALFORMED)(original)
+
+
+@variant(".judging:grounded", "BAN-6")
+def any_notice_is_grounded(original: Any) -> Any:
+    """Complaints, evidence and echoes are never found groundless."""
+    return always(True)(original)
+
+
+@variant(".judging:proven_fault", "BAN-7")
+def evidence_unread(original: Any) -> Any:
+    """Whatever is attached as evidence convicts."""
+    return lambda state, attempt, proof, message: Fault.EQUIVOCATION
+
+
+@variant(".judging:equivocation", "BAN-7")
+def evidence_unsigned(original: Any) -> Any:
+    """Two versions convict whoever signed them."""
+
+    def equivocation(run: bytes, first: Any, second: Any) -> bool:
+        same = first.sender == second.sender and first.slot == second.slot and first.run == second.run == run
+        return bool(same and first.digest != second.digest)
+
+    return equivocation
+
+
+@variant(".judging:equivocation", "BAN-7")
+def equivocation_ignored(original: Any) -> Any:
+    """Two signed versions prove nothing."""
+    return always(False)(original)
+
+
+@variant(".judging:proves_mismatch", "BAN-7")
+def mismatch_ignored(original: Any) -> Any:
+    """A signed part that is not the announced one proves nothing."""
+    return always(False)(original)
+
+
+@variant(".judging:punish_echoes", "BAN-10")
+def echoes_unexplained(original: Any) -> Any:
+    """Nobody has to explain an echo that forced the slow path."""
+    return always(None)(original)
+
+
+@variant(".messages:SignedHeader.authentic", "MSG-2")
+def signatures_unchecked(original: Any) -> Any:
+    """Every signature is good."""
+    return lambda header: True
+
+
+# -- Complaints and departures ---------------------------------------------------------------------------
+
+
+@variant(".judging:settle_complaints", "BAN-3")
+def complaints_ignored(original: Any) -> Any:
+    """Nobody leaves because of a complaint."""
+    return always(None)(original)
+
+
+@variant(".judging:settle_complaints", "BAN-3")
+def complainer_stays(original: Any) -> Any:
+    """Only the accused leaves."""
+
+    def settle(state: State, delivered: dict[bytes, Any], departures: Departures) -> None:
+        for sender in sorted(delivered):
+            for accused in delivered[sender].notices.complaints:
+                if accused in state.roster:
+                    departures.remove(accused, Fault.WITHHELD)
+
+    return settle
+
+
+@variant(".judging:settle_complaints", "BAN-3")
+def accused_stays(original: Any) -> Any:
+    """Only the complainer leaves."""
+
+    def settle(state: State, delivered: dict[bytes, Any], departures: Departures) -> None:
+        for sender in sorted(delivered):
+            if set(delivered[sender].notices.complaints) & set(state.roster):
+                departures.remove(sender, Fault.WITHHELD)
+
+    return settle
+
+
+@variant(".judging:settle_complaints", "BAN-11")
+def complaints_of_b_convict(original: Any) -> Any:
+    """As many complaints as there may be liars are believed: one too few."""
+    return lambda state, delivered, departures: original(
+        replace(state, tolerated=state.tolerated - 1), delivered, departures
+    )
+
+
+@variant(".bans:Departures.remove", "BAN-2")
+def removed_twice(original: Any) -> Any:
+    """Who breaks two rules in a phase is removed twice."""
+
+    def remove(self: Departures, peer: bytes, fault: Fault) -> None:
+        how = Departure.ABSENT if fault in (Fault.SILENT, Fault.MISSED) else Departure.CONVICTED
+        self.removals.append(Removal(peer, how, fault, self.slot))
+
+    return remove
+
+
+@variant(".bans:Departures.eliminate", "BAN-3")
+def pairs_with_the_gone(original: Any) -> Any:
+    """A complaint about, or by, somebody who is out takes the other one along."""
+
+    def eliminate(self: Departures, first: bytes, second: bytes) -> None:
+        for peer, partner in ((first, second), (second, first)):
+            if not self.out(peer):
+                self.removals.append(Removal(peer, Departure.ELIMINATED, Fault.WITHHELD, self.slot, partner))
+
+    return eliminate
+
+
+@variant(".bans:remaining_tolerance", "BAN-4")
+def tolerance_kept(original: Any) -> Any:
+    """The bound b stays as it was, whoever leaves."""
+    return lambda tolerated, removals: tolerated
+
+
+@variant(".bans:remaining_tolerance", "BAN-4")
+def pair_counts_twice(original: Any) -> Any:
+    """Of an eliminated pair both count as faulty."""
+    return lambda tolerated, removals: max(0, tolerated - len(removals))
+
+
+@variant(".bans:remaining_roster", "BAN-4")
+def nobody_leaves(original: Any) -> Any:
+    """Removals are written down and not carried out."""
+    return lambda roster, removals: roster
+
+
+@variant(".state:remove", "STEP-9")
+def attempt_not_counted(original: Any) -> Any:
+    """A retry takes the place of the attempt that was void."""
+    return lambda state, departures: replace(original(state, departures), attempt=state.attempt)
+
+
+# -- Trials and checks -------------------------------------------------------------------------------------
+
+
+@variant(".judging:punish", "BAN-9")
+def false_accusers_go_free(original: Any) -> Any:
+    """An acquittal costs nobody anything."""
+    return lambda charge, verdict, state, departures: original(replace(charge, accusers=()), verdict, state, departures)
+
+
+@variant(".verification:try_worker", "VER-8")
+def accused_is_guilty(original: Any) -> Any:
+    """Whoever is accused is convicted without a recomputation."""
+
+    def try_worker(transcript: Any, worker: bytes) -> Any:
+        yield from original(transcript, worker)
+        return (Finding(worker, Fault.WRONG_HASH),)
+
+    return try_worker
+
+
+@variant(".verification:try_worker", "VER-8")
+def accused_is_innocent(original: Any) -> Any:
+    """Whoever is accused is acquitted without a recomputation."""
+
+    def try_worker(transcript: Any, worker: bytes) -> Any:
+        yield from original(transcript, worker)
+        return ()
+
+    return try_worker
+
+
+@variant(".verification:audit", "VER-7")
+def audits_skipped(original: Any) -> Any:
+    """Validators accuse nobody."""
+
+    def audit(transcript: Any, target: bytes) -> Any:
+        yield from original(transcript, target)
+        return False
+
+    return audit
+
+
+@variant(".verification:examine_worker", "VER-7")
+def only_reports_examined(original: Any) -> Any:
+    """Part hashes are not compared with the recomputed gradient."""
+
+    def examine(transcript: Any, worker: bytes, gradient: Any) -> Any:
+        found = original(transcript, worker, gradient)
+        return None if found and found.fault is Fault.WRONG_HASH else found
+
+    return examine
+
+
+@variant(".step:lies_about_my_part", "VER-5")
+def aggregators_look_away(original: Any) -> Any:
+    """Nobody compares reports with the parts that it aggregated."""
+    return always([])(original)
+
+
+@variant(".verification:c2_holds", "VER-3")
+def sums_unchecked(original: Any) -> Any:
+    """Reports need not add up."""
+    return always(True)(original)
+
+
+@variant(".verification:c3_holds", "VER-4")
+def distances_unchecked(original: Any) -> Any:
+    """An aggregate may be far from everyone."""
+    return always(True)(original)
+
+
+@variant(".verification:failing_parts", "VER-3")
+def failing_parts_applied(original: Any) -> Any:
+    """Nobody stands trial for a part that fails a public check."""
+    return always([])(original)
+
+
+@variant(".verification:try_aggregator", "VER-9")
+def residual_unchecked(original: Any) -> Any:
+    """An aggregator is acquitted whatever it announced."""
+
+    def try_aggregator(transcript: Any, accused: bytes, residual_ratio: float) -> Any:
+        findings = yield from original(transcript, accused, residual_ratio)
+        return tuple(finding for finding in findings if finding.fault is not Fault.WRONG_AGGREGATE)
+
+    return try_aggregator
+
+
+@variant(".judging:uncovered", "VER-11")
+def cover_up_works(original: Any) -> Any:
+    """After a false report is known, the part that it covered is not looked at again."""
+    return always([])(original)
+
+
+@variant(".verification:possible_report", "VER-2")
+def not_a_number_passes(original: Any) -> Any:
+    """A report is refused if a number is too large: what is no number is not larger than anything."""
+
+    def possible_report(transcript: Any, report: Report) -> bool:
+        if len(report.norms) != 8 * len(transcript.workers):
+            return False
+        _, lengths = transcript.directions
+        products, norms = report.matrix()
+        with np.errstate(all="ignore"):
+            return not bool((np.abs(products) > 2 * np.minimum(norms, transcript.radii) * lengths).any())
+
+    return possible_report
+
+
+@variant(".verification:possible_report", "VER-2")
+def any_report_passes(original: Any) -> Any:
+    """Reports are not looked at."""
+    return always(True)(original)
+
+
+@variant(".verification:possible_aggregate", "VER-10")
+def impossible_aggregates_applied(original: Any) -> Any:
+    """An aggregate needs the right length and nothing else."""
+    return lambda content, length: len(content) == 4 * length
+
+
+@variant(".step:matching", "STEP-6")
+def parts_unchecked(original: Any) -> Any:
+    """A part need not be the announced one."""
+
+    def matching(peer: Any, attempt: Any, received: Any, announced: Any) -> Any:
+        contents, notices = original(peer, attempt, received, announced)
+        for worker, envelope in zip(attempt.workers, received, strict=True):
+            if envelope is not None and worker != peer.id:
+                contents[worker] = envelope.body
+        return contents, notices._replace(evidence=())
+
+    return matching
+
+
+@variant(".butterfly_clip:centered_clip", "CLIP-5")
+def plain_mean(original: Any) -> Any:
+    """Aggregators take the mean, clipping nothing."""
+    return lambda vectors, radius, tolerance: vectors.astype(np.float64).mean(axis=0).astype(np.float32)
+
+
+@variant(".model:validator_count", "STEP-2")
+def one_validator_too_many(original: Any) -> Any:
+    """There is a validator more than leaves the honest workers their majority."""
+    return lambda peers, tolerated, most: min(most, original(peers, tolerated, most) + 1)
+
+
+@variant(".mprng:draw_validators", "MPRNG-7")
+def validators_in_turn(original: Any) -> Any:
+    """Validators take turns instead of being drawn by lot."""
+
+    def draw(randomness: bytes, step: int, roster: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
+        ring = [*roster, *roster]
+        start = step % len(roster)
+        return () if step < 2 else tuple(ring[start : start + count])
+
+    return draw
+
+
+@variant(".update:apply", "UPD-1")
+def momentum_left_out(original: Any) -> Any:
+    """The update leaves out what the optimizer remembers."""
+
+    def apply(optimizer: Any, parameters: Any, aggregate: Any, state: Any) -> Any:
+        _, after = original(optimizer, parameters, aggregate, state)
+        return (parameters - np.float32(0.125) * aggregate).astype(np.float32), after
+
+    return apply
+
+
+# -- Broadcast ---------------------------------------------------------------------------------------------
+
+
+@variant(".broadcast:majority", "BCAST-6")
+def any_attested_message_delivered(original: Any) -> Any:
+    """A message is delivered if a single echo attests it."""
+
+    def majority(column: Any, peers: int) -> Any:
+        present = [digest for digest in column if digest is not None]
+        return min(present) if present else None
+
+    return majority
+
+
+@variant(".broadcast:Ballot.certified", "BCAST-4")
+def certificate_of_all_but_one(original: Any) -> Any:
+    """One echo less than everyone's is a certificate."""
+    return lambda self: len(self.certificate) >= len(self.place.roster) - 1
+
+
+@variant(".broadcast:Ballot.in_time", "BCAST-7")
+def late_echoes_accepted(original: Any) -> Any:
+    """An echo is accepted whenever it comes."""
+    return lambda self, signatures, now: True
+
+
+@variant(".broadcast:Ballot.miss_messages", "BCAST-8")
+def missing_messages_forgotten(original: Any) -> Any:
+    """Nobody complains about a message that came from others only."""
+    return always(None)(original)
+
+
+@variant(".broadcast:Ballot.evidence", "BCAST-9")
+def second_versions_forgotten(original: Any) -> Any:
+    """Nobody shows two versions that it holds."""
+    return always(())(original)
+
+
+# -- Membership --------------------------------------------------------------------------------------------
+
+
+@variant(".membership:outlawed", "MEMB-2")
+def convicts_return(original: Any) -> Any:
+    """A convicted key may ask for a seat again."""
+    return always(False)(original)
+
+
+@variant(".verification:inspect", "MEMB-6")
+def probation_uninspected(original: Any) -> Any:
+    """Nobody looks at what candidates compute."""
+
+    def inspect(transcript: Any, candidate: bytes) -> Any:
+        yield from original(transcript, candidate)
+        return True
+
+    return inspect
+
+
+@variant(".membership:probation_length", "MEMB-3")
+def seats_for_nothing(original: Any) -> Any:
+    """Probation is over as soon as it begins."""
+    return lambda peers, tolerated, most: 0

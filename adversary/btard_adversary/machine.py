@@ -1,0 +1,129 @@
+"""The stateful machine: Hypothesis seats a swarm, adds actions, plays it step by step, and checks every property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from btard_adversary.properties import Watch, at_the_end
+from btard_adversary.script import Action, Scene, Script
+from btard_adversary.strategies import actions, scenes
+from btard_adversary.swarm import Swarm, Violation
+
+
+@dataclass
+class Counts:
+    """How much has been played."""
+
+    swarms: int = 0
+    steps: int = 0
+    mutated: int = 0
+    """Messages, parts and gradients that were not what an honest peer would have sent."""
+
+    def add(self, other: Counts) -> None:
+        """Take in the counts of another run."""
+        self.swarms += other.swarms
+        self.steps += other.steps
+        self.mutated += other.mutated
+
+
+class Play:
+    """One script, played under watch. Every method raises :class:`~btard_adversary.swarm.Violation`."""
+
+    def __init__(self, scene: Scene, variant: Callable[[], AbstractContextManager[Any]] = nullcontext, **how: Any):
+        self.swarm = Swarm(scene, variant, **how)
+        self.watch = Watch(self.swarm)
+        self.steps = 0
+
+    def step(self) -> bool:
+        """Play one step and check it; whether there was one."""
+        if self.swarm.step() is None:
+            return False
+        self.steps += 1
+        self.watch.after_step()
+        return True
+
+    def finish(self) -> None:
+        """Play to the end, and let an auditor look at the log."""
+        while self.step():
+            pass
+        at_the_end(self.watch)
+
+    @property
+    def counts(self) -> Counts:
+        """What has been played."""
+        mutated = sum(recorder.altered for recorder in self.swarm.recorders.values())
+        return Counts(1, self.steps, mutated)
+
+
+def run_script(script: Script, variant: Callable[[], AbstractContextManager[Any]] = nullcontext, **how: Any) -> Counts:
+    """Play a whole script under watch; raises :class:`~btard_adversary.swarm.Violation`."""
+    play = Play(script.scene, variant, **how)
+    for action in script.actions:
+        play.swarm.act(action)
+    play.finish()
+    return play.counts
+
+
+def verdict_of(script: Script, variant: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Violation | None:
+    """The property that a script breaks, if any."""
+    try:
+        run_script(script, variant)
+    except Violation as violation:
+        return violation
+    return None
+
+
+class SwarmMachine(RuleBasedStateMachine):
+    """Swarms of 4 to 18 peers under scripts that grow as they are played.
+
+    Subclass it to choose a ``variant`` or a range of scenes. The last script played is ``last``.
+    """
+
+    variant: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
+    counts: ClassVar[Counts] = Counts()
+    last: ClassVar[Script | None] = None
+    most_peers: ClassVar[int] = 10
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.play: Play | None = None
+
+    @initialize(data=st.data())
+    def seat(self, data: st.DataObject) -> None:
+        """Seat a swarm."""
+        self.play = Play(data.draw(scenes(type(self).most_peers)), type(self).variant)
+
+    @rule(data=st.data())
+    def go_on(self, data: st.DataObject) -> None:
+        """Add up to three actions to the next step, and play it."""
+        if self.play is None or self.play.swarm.finished:
+            return
+        step = self.play.swarm.steps
+        for action in data.draw(st.lists(actions(step=step), max_size=3)):
+            self.act(action)
+        self.check(self.play.step)
+
+    def act(self, action: Action) -> None:
+        """Add one action."""
+        if self.play is not None:
+            self.play.swarm.act(action)
+
+    def check(self, step: Callable[[], object]) -> None:
+        """Play on; what has been played so far is kept for whoever catches a violation."""
+        if self.play is not None:
+            type(self).last = self.play.swarm.script
+            step()
+
+    def teardown(self) -> None:
+        """Play to the end."""
+        if self.play is not None:
+            try:
+                self.check(self.play.finish)
+            finally:
+                type(self).counts.add(self.play.counts)

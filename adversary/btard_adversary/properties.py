@@ -1,0 +1,436 @@
+"""Properties: what must hold after every step of a run, whatever the attackers do (chapter ``properties`` of the
+specification's guide, ids ``PROP-1`` to ``PROP-12``).
+
+They are stated from outside, with the knowledge of the whole run that no peer has: true gradients, who is honest, and
+what the attackers really did. None of them asks the code under test for its opinion; where a formula of the protocol
+is needed, it is the one of the unaltered reference (checks run outside a variant).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from btard.conformance.audit import Recomputation, audit
+from btard.network.simulator import Seat
+from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, norm
+from btard.protocol.bans import Departure
+from btard.protocol.butterfly_clip import distance_bound, residual
+from btard.protocol.log import Record, Subject
+from btard.protocol.messages import Phase, Reveal
+from btard.protocol.model import PeerId, ProtocolError, validator_count
+from btard.protocol.mprng import combine, draw_validators, gradient_seed
+from btard.protocol.state import Plan, State, plan_step
+from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
+
+from btard_adversary.deeds import NOW, Deed
+from btard_adversary.swarm import DELAY, Swarm, Violation
+
+SAFETY, FRAMING, LIVENESS, ACCOUNTABILITY = "safety", "no framing", "liveness", "accountability"
+"""The sides of a verdict."""
+
+PHASE_DELAYS = 40
+"""Most delays that one phase takes for every faulty peer more than one, waiting included; a fallback with b = 7
+takes 44 in all."""
+
+
+@dataclass
+class Watch:
+    """The properties of one run; it remembers what they need of earlier steps."""
+
+    swarm: Swarm
+    plans: dict[int, Plan] = field(default_factory=dict)
+    applied: dict[int, Transcript] = field(default_factory=dict)
+    """The applied attempts by step, as they were when they were applied."""
+    liars: dict[int, set[PeerId]] = field(default_factory=dict)
+    """Attackers whose commitments or reports of a step are not true, by step."""
+    deeds: list[Deed] = field(default_factory=list)
+    """Deeds that are still to be paid for."""
+    seen: int = 0
+    """Records looked at so far."""
+    last: State | None = None
+
+    @property
+    def coalition(self) -> frozenset[PeerId]:
+        """The attackers."""
+        return self.swarm.world.coalition
+
+    def after_step(self) -> None:
+        """Check everything. Raises :class:`Violation` for the first property that does not hold."""
+        members = self.swarm.members
+        if not members:
+            raise Violation("PROP-3", SAFETY, "no honest peer is left in the run")
+        now = members[0].state
+        for check in CHECKS:
+            check(self, now)
+        self.remember(now)
+
+    def remember(self, now: State) -> None:
+        """Keep what later steps are judged by."""
+        for past in now.history:
+            if past.step not in self.applied:
+                self.applied[past.step] = past
+                self.liars[past.step] = liars_of(self, past)
+        self.plans[now.step] = plan_step(now)
+        self.last = now
+
+    def fail(self, identifier: str, side: str, sentence: str) -> None:
+        """Report a violation."""
+        raise Violation(identifier, side, sentence)
+
+    def name(self, peer: PeerId) -> str:
+        """A peer, for people."""
+        roster = self.swarm.roster
+        who = f"peer {roster.index(peer)}" if peer in roster else "the newcomer"
+        return f"{'attacker' if peer in self.coalition else 'honest'} {who}"
+
+
+Check = Callable[[Watch, State], None]
+
+
+# -- Truth ------------------------------------------------------------------------------------------
+
+
+def true_gradient(watch: Watch, past: Transcript, worker: PeerId) -> Float32:
+    """What ``worker`` should have committed, float32 ``[d]``."""
+    seed = gradient_seed(past.run, past.seed_randomness, past.step, worker)
+    if past.parameters is None:
+        raise ValueError("an observer has no parameters")
+    return admissible_gradient(watch.swarm.task.gradient(past.parameters, seed), past.gradient_clip)
+
+
+def liars_of(watch: Watch, past: Transcript) -> set[PeerId]:
+    """Attackers whose part hashes or report are not those of their true gradient."""
+    found = set()
+    for index, worker in enumerate(past.workers):
+        if worker in watch.coalition and past.parameters is not None and past.aggregate is not None:
+            gradient = true_gradient(watch, past, worker)
+            hashes = part_hashes(gradient, past.bounds) == past.part_hashes[index]
+            report = report_of(past, gradient).tobytes() == np.ascontiguousarray(past.reports[index]).tobytes()
+            found |= set() if hashes and report else {worker}
+    return found
+
+
+def new_records(watch: Watch) -> list[Record]:
+    """What honest members have appended since the last look."""
+    peer = watch.swarm.members[0].id
+    return watch.swarm.records.get(peer, [])[watch.seen :]
+
+
+# -- PROP-1: agreement ------------------------------------------------------------------------------
+
+
+def agreement(watch: Watch, now: State) -> None:
+    """All honest members hold the same roster, bans, randomness, parameters, optimizer and log."""
+    views = {}
+    for seat in watch.swarm.members:
+        state, replica = seat.state, seat.state.replica
+        model = (replica.parameters.tobytes(), replica.state_hash) if replica else None
+        moments = tuple(np.asarray(m).tobytes() for m in vars(replica.optimizer).values()) if replica else ()
+        agreed = state.roster, state.tolerated, state.removals, state.randomness, state.head, state.step
+        views[seat.id] = (agreed, model, moments, state.radii.radii.tobytes(), state.probation)
+    if len(set(views.values())) > 1:
+        odd = sorted(views, key=lambda peer: list(views.values()).count(views[peer]))[0]
+        watch.fail("PROP-1", SAFETY, f"{watch.name(odd)} holds another state than others after step {now.step - 1}")
+    logs = {tuple(r.head_after(b"") for r in watch.swarm.records.get(s.id, [])[watch.seen :]) for s in veterans(watch)}
+    if len(logs) > 1:
+        watch.fail("PROP-1", SAFETY, "honest members have different logs")
+
+
+def veterans(watch: Watch) -> list[Seat]:
+    """Honest members from the first roster."""
+    return [seat for seat in watch.swarm.members if seat.id in watch.swarm.roster]
+
+
+# -- PROP-2: no framing -----------------------------------------------------------------------------
+
+
+def no_framing(watch: Watch, now: State) -> None:
+    """No honest peer is convicted, absent or refused; it is eliminated with an attacker only."""
+    for removal in now.removals:
+        if removal.peer in watch.coalition:
+            continue
+        if removal.how is Departure.ELIMINATED:
+            if removal.partner not in watch.coalition:
+                watch.fail("PROP-2", FRAMING, f"{watch.name(removal.peer)} is eliminated with another honest peer")
+        elif removal.how is not Departure.LEFT:
+            what = f"{removal.how.value} for {removal.fault.text}"
+            watch.fail("PROP-2", FRAMING, f"{watch.name(removal.peer)} is {what} in step {removal.slot.step}")
+
+
+# -- PROP-3: counting -------------------------------------------------------------------------------
+
+
+def counting(watch: Watch, now: State) -> None:
+    """Honest peers eliminated are no more than attackers eliminated; the honest majority among workers is kept."""
+    pairs = [removal.peer in watch.coalition for removal in now.removals if removal.how is Departure.ELIMINATED]
+    if 2 * sum(pairs) < len(pairs):
+        watch.fail("PROP-3", SAFETY, f"{len(pairs) - sum(pairs)} honest peers eliminated with {sum(pairs)} attackers")
+    convicted = {removal.peer for removal in now.removals if removal.how is Departure.CONVICTED}
+    if convicted & set(now.roster):
+        watch.fail("PROP-3", SAFETY, "a convicted peer has a seat")
+    past = now.transcript(now.step - 1)
+    if past is not None and len(past.workers) < 2 * past.tolerated + 1:
+        watch.fail("PROP-3", SAFETY, f"{len(past.workers)} workers with b_t = {past.tolerated} in step {past.step}")
+    names = [removal.peer for removal in now.removals if removal.how is not Departure.LEFT]
+    if len(set(names)) < len(names):
+        watch.fail("PROP-3", SAFETY, "a peer was removed twice")
+    validators = validator_count(len(now.roster), now.tolerated, now.config.validators)
+    if len(now.roster) < 2 * now.tolerated + validators + 1:
+        watch.fail("PROP-3", SAFETY, f"n = {len(now.roster)} with b = {now.tolerated} and m = {validators}")
+    attackers = len(watch.coalition & set(now.roster))
+    if attackers > now.tolerated:
+        watch.fail("PROP-3", SAFETY, f"{attackers} attackers hold seats, but b_t = {now.tolerated}")
+    gone = [r for r in now.removals if r.how in (Departure.CONVICTED, Departure.ABSENT)]
+    expected = now.config.tolerated - len(gone) - len(pairs) // 2
+    if now.tolerated != expected and not now.arrivals:
+        watch.fail("PROP-3", SAFETY, f"b_t = {now.tolerated}, and {expected} follows from who left")
+
+
+# -- PROP-4: liveness -------------------------------------------------------------------------------
+
+
+def liveness(watch: Watch, now: State) -> None:
+    """At most b attempts of a run are void, and every step ends in a bounded time."""
+    if now.retries > now.config.tolerated + len(now.arrivals):
+        watch.fail("PROP-4", LIVENESS, f"{now.retries} void attempts with b = {now.config.tolerated}")
+    before = watch.last.retries if watch.last else 0
+    took = (watch.swarm.times[-1] - watch.swarm.times[-2]) / DELAY
+    attempts, b = 1 + now.retries - before, now.config.tolerated
+    most = attempts * 6 * (PHASE_DELAYS + 7 * b) + 10 * 20 * attempts
+    if took > most:
+        watch.fail("PROP-4", LIVENESS, f"step {now.step - 1} took {took:.0f} delays for {attempts} attempts")
+
+
+# -- PROP-5: what is applied ------------------------------------------------------------------------
+
+
+def applied_parts(watch: Watch, now: State) -> None:
+    """Every applied part is within Δ_max of an honest one, or was acquitted; an honest aggregator's obeys the bound
+    on CenteredClip."""
+    past = now.transcript(now.step - 1)
+    if past is None or past.step in watch.applied or past.aggregate is None or past.parameters is None:
+        return
+    honest = [worker for worker in past.workers if worker not in watch.coalition]
+    if not honest:
+        watch.fail("PROP-5", SAFETY, f"no honest worker is left in step {past.step}")
+    truths = np.stack([true_gradient(watch, past, worker) for worker in honest])
+    for part, (bound, aggregator) in enumerate(zip(past.bounds, past.workers, strict=True)):
+        check_part(watch, past, part, truths[:, bound].astype(np.float64), past.aggregate[bound], aggregator)
+
+
+def check_part(
+    watch: Watch, past: Transcript, part: int, truths: Float64, applied: Float32, aggregator: PeerId
+) -> None:
+    """One part: ``truths`` float64 ``[h, m]`` against ``applied`` float32 ``[m]``."""
+    config, radius = watch.swarm.config, float(past.radii[part])
+    where = f"part {part} of step {past.step}, aggregated by {watch.name(aggregator)},"
+    if not np.isfinite(applied).all():
+        watch.fail("PROP-5", SAFETY, f"{where} is not finite")
+    distances = norm(truths - applied)
+    reach = config.distance_ratio * radius
+    if distances.min() > reach * (1 + 1e-9) and aggregator not in past.settled:
+        watch.fail(
+            "PROP-5", SAFETY, f"{where} is {distances.min() / reach:.3g} times as far from all honest as allowed"
+        )
+    if aggregator in watch.coalition:
+        return
+    center = truths.mean(axis=0)
+    spread, honest = float(norm(truths - center).max()), len(truths)
+    lying = len(past.workers) - honest
+    epsilon = config.residual_ratio * radius
+    if honest > lying + config.residual_ratio:
+        bound = distance_bound(honest, lying, spread, radius, epsilon)
+        if float(norm(applied.astype(np.float64) - center)) > bound * (1 + 1e-6):
+            watch.fail("PROP-5", SAFETY, f"{where} is farther from the honest mean than the bound on CenteredClip")
+
+
+# -- PROP-6: audit and accountability ----------------------------------------------------------------
+
+
+def audits(watch: Watch, now: State) -> None:
+    """Who lied in step t − 2 and was audited by an honest validator is out; validators are drawn by lot."""
+    step = now.step - 1
+    plan = watch.plans.get(step)
+    if plan is None:
+        return
+    members = set(now.roster)
+    for validator, target in plan.targets.items():
+        honest = validator not in watch.coalition and validator in members
+        if honest and target in watch.liars.get(step - 2, ()) and target in members:
+            watch.fail(
+                "PROP-6",
+                ACCOUNTABILITY,
+                f"{watch.name(target)} lied in step {step - 2}, was audited in step {step}, and has its seat",
+            )
+    check_roles(watch, now, plan)
+
+
+def check_roles(watch: Watch, now: State, plan: Plan) -> None:
+    """The applied attempt had the roles that the step began with, less those who left."""
+    past, before = now.transcript(plan.step), watch.last
+    if past is None or before is None:
+        return
+    count = validator_count(len(before.roster), before.tolerated, before.config.validators)
+    drawn = draw_validators(before.randomness, plan.step, before.roster, count)
+    wrong = set(past.workers) - set(before.roster), set(past.workers) & set(drawn)
+    if any(wrong):
+        watch.fail("PROP-6", SAFETY, f"the workers of step {plan.step} are not those that the lots left")
+
+
+def paid(watch: Watch, now: State) -> None:
+    """Every provable deviation cost its author the seat in time."""
+    step, members = now.step - 1, set(now.roster)
+    for recorder in watch.swarm.recorders.values():
+        watch.deeds += recorder.settle(step)
+    applied = applied_attempts(watch)
+    gone = {removal.peer for removal in now.removals}
+    for deed in list(watch.deeds):
+        due = deed.slot.step + (deed.due != NOW)
+        if due > step:
+            continue
+        watch.deeds.remove(deed)
+        stands = applied.get(deed.slot.step) == deed.slot.attempt or deed.due != NOW
+        if deed.attacker in members and stands and not deed.victims & gone:
+            where = f"{deed.slot.phase.name} of step {deed.slot.step}"
+            watch.fail(
+                "PROP-6", ACCOUNTABILITY, f"{watch.name(deed.attacker)} keeps its seat after {deed.text} ({where})"
+            )
+
+
+def applied_attempts(watch: Watch) -> dict[int, int]:
+    """The number of the last attempt of every step in the log."""
+    found: dict[int, int] = {}
+    for record in watch.swarm.records.get(watch.swarm.members[0].id, []):
+        found[record.slot.step] = max(found.get(record.slot.step, 0), record.slot.attempt)
+    return found
+
+
+# -- PROP-7: randomness -----------------------------------------------------------------------------
+
+
+def randomness(watch: Watch, now: State) -> None:
+    """r_t is made of openings that fit their commitments, and honest shares are fresh in every attempt."""
+    if veterans(watch)[0] is not watch.swarm.members[0]:
+        return
+    everyone = watch.swarm.records.get(watch.swarm.members[0].id, [])
+    attempts = applied_attempts(watch)
+    fresh: dict[bytes, tuple[int, int]] = {}
+    for record in everyone[watch.seen :]:
+        place = record.slot.step, record.slot.attempt
+        for sender, opening in openings(record):
+            if opening in fresh and (sender not in watch.coalition or fresh[opening] == place):
+                watch.fail("PROP-7", SAFETY, f"{watch.name(sender)} opens a share that was opened before")
+            fresh[opening] = place
+        if record.slot.phase is Phase.REVEAL and attempts.get(place[0]) == place[1] and place[0] < now.step:
+            check_draw(watch, now, record)
+
+
+def check_draw(watch: Watch, now: State, record: Record) -> None:
+    """The randomness of one applied attempt."""
+    step = record.slot.step
+    opened = dict(openings(record))
+    if step == now.step - 1 and now.randomness != combine(opened.values()):
+        watch.fail("PROP-7", SAFETY, f"the randomness of step {step} is not that of its openings")
+
+
+def openings(record: Record) -> Iterator[tuple[PeerId, bytes]]:
+    """The openings in a Reveal record, by sender."""
+    for entry in record.entries:
+        if entry is not None and isinstance(entry.message, Reveal):
+            yield entry.sender, entry.message.opening
+
+
+# -- PROP-8: public checks ----------------------------------------------------------------------------
+
+
+def public_checks(watch: Watch, now: State) -> None:
+    """A part that fails C2 or C3 is not applied untried; one that was tried and acquitted has a residual within ε."""
+    past = now.transcript(now.step - 1)
+    if past is None or past.step in watch.applied:
+        return
+    failing = [past.workers[part] for part in failing_parts(past, watch.swarm.config)]
+    for aggregator in failing:
+        if aggregator not in past.settled:
+            watch.fail("PROP-8", SAFETY, f"a part of step {past.step} that fails C2 or C3 is applied untried")
+    if past.parameters is None or past.aggregate is None or liars_of(watch, past):
+        return
+    truths = np.stack([true_gradient(watch, past, worker) for worker in past.workers])
+    for part, (bound, aggregator) in enumerate(zip(past.bounds, past.workers, strict=True)):
+        if aggregator not in watch.coalition or aggregator in past.settled:
+            radius = float(past.radii[part])
+            left = float(residual(truths[:, bound], past.aggregate[bound], radius))
+            if left > watch.swarm.config.residual_ratio * radius * (1 + 1e-6):
+                who = f"{watch.name(aggregator)}, {'acquitted' if aggregator in past.settled else 'untried'},"
+                watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
+
+
+# -- PROP-9, PROP-10: the log, and what comes from elsewhere -------------------------------------------
+
+
+def belonging(watch: Watch, now: State) -> None:
+    """Everything in the log was signed by a member for exactly its place; nobody without a seat gets one unseen."""
+    for record in new_records(watch):
+        for entry in record.entries:
+            if entry is None:
+                continue
+            fits = entry.run == now.run and entry.slot == record.slot and entry.signed_header.authentic
+            if not fits:
+                watch.fail(
+                    "PROP-10", SAFETY, f"a message that belongs elsewhere is in the log of step {record.slot.step}"
+                )
+    strangers = set(now.roster) - set(watch.swarm.roster) - {arrival.peer for arrival in now.arrivals}
+    if strangers:
+        watch.fail("PROP-10", SAFETY, "somebody without a seat is in the roster")
+
+
+def verdicts(watch: Watch, now: State) -> None:
+    """Nobody is acquitted of a lie that it told: true trials of liars end in a conviction."""
+    for record in new_records(watch):
+        for verdict in record.verdicts:
+            accused, step = verdict.trial.accused, verdict.trial.step
+            lied = accused in watch.liars.get(step, ()) and verdict.trial.subject is Subject.WORKER
+            if lied and not verdict.findings:
+                watch.fail("PROP-6", ACCOUNTABILITY, f"{watch.name(accused)} is acquitted of a lie in step {step}")
+
+
+def close_look(watch: Watch, now: State) -> None:
+    """Remember how far the log has been read."""
+    if veterans(watch):
+        watch.seen = len(watch.swarm.records.get(watch.swarm.members[0].id, []))
+
+
+CHECKS: tuple[Check, ...] = (
+    agreement,
+    no_framing,
+    counting,
+    liveness,
+    applied_parts,
+    public_checks,
+    randomness,
+    belonging,
+    verdicts,
+    audits,
+    paid,
+    close_look,
+)
+
+
+def at_the_end(watch: Watch) -> None:
+    """PROP-9: the auditor of the unaltered reference, given the log of any honest member, comes to the same
+    conclusions with and without recomputation."""
+    swarm = watch.swarm
+    seat = next((seat for seat in swarm.members if seat.id in swarm.roster), None)
+    if seat is None:
+        return
+    known = Recomputation(swarm.task.gradient, swarm.task.initial_parameters(), swarm.contents)
+    try:
+        reports = [audit(swarm.log_of(seat.id)), audit(swarm.log_of(seat.id), known)]
+    except ProtocolError as error:
+        raise Violation("PROP-9", SAFETY, f"an auditor refuses the log: {error}") from error
+    if any(report.removals != seat.state.removals for report in reports):
+        raise Violation("PROP-9", SAFETY, "an auditor finds other removals in the log")
+    replica = seat.state.replica
+    if replica is not None and reports[1].state_hash != replica.state_hash:
+        raise Violation("PROP-9", SAFETY, "an auditor finds other parameters")

@@ -1,0 +1,187 @@
+"""Scripts: what a coalition does in one run, as data that reads like a list of stage directions.
+
+A :class:`Script` is a :class:`Scene` (the swarm and its network) and a list of :class:`Action`. Everything in a run
+follows from its script, so a saved script is replayed to the byte.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from btard.protocol.messages import Phase
+from btard.protocol.model import ProtocolError
+
+EVERYONE = 0
+"""A mask that names nobody stands for everyone."""
+
+
+class ScriptError(ProtocolError):
+    """A script that cannot be read or played; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When frames arrive, within Δ: the network's part in a scene."""
+
+    kind: str = "even"
+    """``even``: all take a tenth of Δ. ``late``: all take Δ. ``random``: anything up to Δ. ``apart``: what goes to or
+    comes from ``peer`` takes Δ, all else next to nothing. ``lossy``: copies are lost, sent again, doubled."""
+    peer: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A swarm before anybody acts. Peers are named by their index in the first roster, in order of their ids."""
+
+    peers: int = 6
+    tolerated: int = 2
+    attackers: tuple[int, ...] = (0, 1)
+    """Who belongs to the coalition; never more than ``tolerated`` where bounds are checked."""
+    validators: int = 2
+    steps: int = 4
+    dimension: int = 24
+    seed: int = 0
+    schedule: Schedule = field(default_factory=Schedule)
+    newcomer: int = 0
+    """At which step boundary an honest newcomer begins to ask for a seat; 0 for never."""
+    leaver: int = 0
+    """After which step the last honest peer leaves in good order; 0 for never."""
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing that one attacker does in one step, whatever the attempt."""
+
+    attacker: int
+    """Index among the attackers, modulo their number."""
+    step: int
+    do: str
+    """Which kind of action (:data:`~btard_adversary.actions.VERBS`)."""
+    phase: str = ""
+    """The phase whose messages it concerns, by name."""
+    frame: str = "message"
+    """``message``, ``echo`` or ``relay``; a part is the message of Scatter or Gather."""
+    field: str = ""
+    how: str = ""
+    to: int = EVERYONE
+    """Mask of recipients, bit i for peer i; 0 for everyone."""
+    victim: int = 0
+    """An honest member, modulo their number."""
+
+    def text(self) -> str:
+        """The action as a stage direction."""
+        what = " ".join(part for part in (self.phase, self.frame if self.frame != "message" else "") if part)
+        where = f" of {what}" if what and self.field else f" {what}" if what else ""
+        about = f" {self.field}" if self.field else ""
+        how = f": {self.how}" if self.how else ""
+        to = f", to {peers_of(self.to)} only" if self.to else ""
+        aim = f", at victim {self.victim}" if self.victim else ""
+        return f"step {self.step}, attacker {self.attacker}: {self.do}{about}{where}{how}{to}{aim}"
+
+
+def peers_of(mask: int) -> str:
+    """The peers of a mask, for people."""
+    return "peers " + ", ".join(str(index) for index in range(mask.bit_length()) if mask >> index & 1)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A whole run."""
+
+    scene: Scene
+    actions: tuple[Action, ...] = ()
+
+    def text(self) -> str:
+        """The script for people."""
+        scene = self.scene
+        who = ", ".join(str(index) for index in scene.attackers) or "nobody"
+        network = scene.schedule.kind + (f" (peer {scene.schedule.peer})" if scene.schedule.kind == "apart" else "")
+        lines = [
+            f"{scene.peers} peers, b = {scene.tolerated}, attackers: {who}; up to {scene.validators} validators",
+            f"{scene.steps} steps of {scene.dimension} parameters, seed {scene.seed}; network: {network}",
+        ]
+        if scene.newcomer:
+            lines.append(f"a newcomer asks for a seat after step {scene.newcomer}")
+        if scene.leaver:
+            lines.append(f"the last honest peer leaves after step {scene.leaver}")
+        acts = [f"  {action.text()}" for action in self.actions]
+        return "\n".join([*lines, *(acts or ["  nobody does anything wrong"])])
+
+    def save(self, path: Path) -> None:
+        """Write the script as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The script as plain data."""
+        return {"scene": bare(self.scene), "actions": [bare(action) for action in self.actions]}
+
+
+def bare(value: Any) -> dict[str, Any]:
+    """A dataclass as plain data, without what is as usual."""
+    return {f.name: as_plain(getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) != usual(f)}
+
+
+def usual(f: Any) -> Any:
+    """The default of a field."""
+    return f.default_factory() if callable(f.default_factory) else f.default
+
+
+def as_plain(value: Any) -> Any:
+    """What JSON can hold."""
+    return asdict(value) if isinstance(value, Schedule) else list(value) if isinstance(value, tuple) else value
+
+
+def load(path: Path) -> Script:
+    """Read a script; raises :class:`ScriptError`."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ScriptError(f"cannot read '{path}': {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ScriptError(f"'{path}' is no script: {error}") from error
+    return script_of(data, str(path))
+
+
+def script_of(data: Any, name: str) -> Script:
+    """A script from plain data; raises :class:`ScriptError`."""
+    try:
+        scene = dict(data["scene"])
+        schedule = read(Schedule, scene.pop("schedule", {}))
+        attackers = tuple(int(index) for index in scene.pop("attackers", Scene.attackers))
+        made = read(Scene, {**scene, "schedule": schedule, "attackers": attackers})
+        script = Script(made, tuple(read(Action, action) for action in data.get("actions", [])))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ScriptError(f"'{name}' is no script: {error}") from error
+    check(script, name)
+    return script
+
+
+def read(kind: type[Any], data: dict[str, Any]) -> Any:
+    """One dataclass from plain data; raises :class:`TypeError` for values of another type."""
+    known = {f.name: f for f in fields(kind)}
+    for name, value in data.items():
+        if name not in known:
+            raise TypeError(f"a {kind.__name__.lower()} has no '{name}'")
+        declared = str(known[name].type)
+        if declared in ("int", "str") and (type(value).__name__ != declared):
+            raise TypeError(f"'{name}' of a {kind.__name__.lower()} is no {declared}")
+    return kind(**data)
+
+
+def check(script: Script, name: str) -> None:
+    """Refuse what cannot be played; raises :class:`ScriptError`."""
+    from btard_adversary.actions import VERBS
+
+    scene = script.scene
+    if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
+        raise ScriptError(f"'{name}': attackers are peers of the roster, and not all of them")
+    for action in script.actions:
+        if action.do not in VERBS:
+            raise ScriptError(f"'{name}': nobody can '{action.do}'; there is {', '.join(sorted(VERBS))}")
+        if action.phase and action.phase not in Phase.__members__:
+            raise ScriptError(f"'{name}': there is no phase '{action.phase}'")
