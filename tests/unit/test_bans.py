@@ -17,7 +17,15 @@ from btard.protocol.bans import (
 )
 from btard.protocol.channel import Exchange
 from btard.protocol.encoding import encode
-from btard.protocol.judging import Charge, Rules, grounded, hold_trials, proves_mismatch, public_fault
+from btard.protocol.judging import (
+    Charge,
+    Rules,
+    grounded,
+    hold_trials,
+    proves_mismatch,
+    public_fault,
+    settle_complaints,
+)
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import (
     Accusation,
@@ -40,7 +48,7 @@ from btard.protocol.step import CommitRules, transcribe
 from btard.protocol.verification import Transcript
 from hypothesis import given
 from hypothesis import strategies as st
-from swarms import Swarm, Tamper, configuration, genesis, identities, played, say, scatter, sign
+from swarms import Swarm, Tamper, configuration, genesis, identities, played, say, scatter
 from tampering import CASES, accusing, attaching, complaint, noting, past_worker, received_headers
 
 GENESIS = genesis(configuration())
@@ -159,12 +167,12 @@ def test_trials_come_before_complaints() -> None:
 
 @pytest.mark.requirement("BAN-1")
 def test_public_violations_come_before_trials() -> None:
-    """Peer 1 is accused in the Commit in which it is silent: the accusation is moot and costs nothing."""
-    silent = Tamper({Phase.COMMIT: sign(lambda tamper, envelope: None)})
+    """Peer 1 is accused in the Commit that convicts it: the accusation is moot and costs nothing."""
+    diverged = Tamper({Phase.COMMIT: say(lambda tamper, commit: replace(commit, state_hash=bytes(32)))})
     accuser = Tamper({Phase.COMMIT: accusing(lambda tamper: tamper.swarm.roster[1], 1)})
-    run = played({0: accuser, 1: silent})
-    assert accuser.acted and silent.acted
-    assert run.faults == [(1, Fault.SILENT)]
+    run = played({0: accuser, 1: diverged})
+    assert accuser.acted and diverged.acted
+    assert run.faults == [(1, Fault.DIVERGED)]
     assert run.record_at(1, 0, Phase.COMMIT).verdicts == ()
 
 
@@ -369,7 +377,10 @@ class Charges(Rules):
 
 
 def hold(
-    charges: list[Charge], findings: Mapping[PeerId, tuple[Finding, ...]], **changes: Any
+    charges: list[Charge],
+    findings: Mapping[PeerId, tuple[Finding, ...]],
+    silent: PeerId | None = None,
+    **changes: Any,
 ) -> tuple[list[PeerId], Departures, State]:
     """Hold trials with a judge that finds what ``findings`` says of the accused; who was tried, and who left."""
     run: Swarm = played(steps=1)
@@ -384,6 +395,8 @@ def hold(
         yield
 
     departures = Departures(SLOT)
+    if silent:
+        departures.remove(silent, Fault.SILENT)
     plan = Plan(1, (), {})
     trials = hold_trials(Peer(None, judge=judge), state, open_attempt(state, plan), {}, Charges(*charges), departures)
     try:
@@ -413,6 +426,29 @@ def test_an_accused_who_is_out_is_not_tried_and_its_accusers_go_free() -> None:
     assert [removal.peer for removal in departures.removals] == [IDS[1], IDS[3]]
     tried, departures, _ = hold([worker(1, 0)], {}, roster=(IDS[0], *IDS[2:]))
     assert (tried, departures.removals) == ([], [])
+
+
+@pytest.mark.requirement("BAN-8", "BAN-9")
+@pytest.mark.parametrize("guilt", [True, False])
+def test_who_falls_silent_when_accused_is_tried_all_the_same(guilt: bool) -> None:
+    """Absent peers may come back; the guilty among them may not."""
+    findings = {IDS[1]: (guilty(1),)} if guilt else {}
+    tried, departures, _ = hold([worker(1, 0)], findings, silent=IDS[1])
+    assert tried == [IDS[1]]
+    assert [removal.how for removal in departures.removals if removal.peer == IDS[1]] == [Departure.ABSENT]
+    assert departures.refused(IDS[1]) is guilt
+    assert departures.out(IDS[0]) is not guilt
+
+
+@pytest.mark.requirement("BAN-12")
+@pytest.mark.parametrize("voices", [1, 2, 3])
+def test_more_than_b_complaints_about_a_member_that_has_just_left_refuse_its_key(voices: int) -> None:
+    state = replace(initial_state(GENESIS), roster=IDS[:-1], tolerated=1, leavers=(IDS[-1],))
+    missed = Aggregate(None, Notices((IDS[-1],)))
+    departures = Departures(SLOT)
+    settle_complaints(state, {peer: missed for peer in IDS[:voices]}, departures)
+    assert departures.removals == []
+    assert departures.refused(IDS[-1]) is (voices > 1)
 
 
 @pytest.mark.requirement("BAN-8")

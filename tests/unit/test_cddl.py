@@ -380,7 +380,7 @@ def test_the_schema_accepts_as_letters_what_the_members_do(run: Run) -> None:
     slots = [Slot(1, attempt, phase, part) for phase in Phase for attempt in (0, 1) for part in (0, 1)]
     for slot in slots:
         for size in (0, 1, 31, 32, 33):
-            letter = seal(identity, run.genesis.run, slot, bytes(32), bytes(size))
+            letter = seal(identity, run.genesis.run, slot, run.genesis.run, bytes(size))
             assert GRAMMAR.fits("letter", letter.to_item()) == membership.is_letter(letter, run.genesis.run)
             asked += membership.is_letter(letter, run.genesis.run)
     assert asked == 2

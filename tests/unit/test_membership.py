@@ -11,19 +11,29 @@ import numpy as np
 import pytest
 from btard.conformance.audit import Recomputation, audit
 from btard.network.coalition import World
-from btard.network.simulator import Observed, Simulation, Witnessed
+from btard.network.simulator import (
+    MAX_WAITING_LETTERS,
+    Observed,
+    Seat,
+    Simulation,
+    Witnessed,
+    downloaded,
+    kept_letters,
+)
 from btard.network.virtual import NetworkSimulation
 from btard.protocol import membership
 from btard.protocol.agreed import work_before
 from btard.protocol.bans import Departure, Fault, Removal
+from btard.protocol.channel import Request
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Record, Subject, Trial
-from btard.protocol.membership import MAX_CANDIDATES, Probation, Seated, probation_length
-from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Slot, body_hash, seal
-from btard.protocol.mprng import by_lot
+from btard.protocol.membership import MAX_CANDIDATES, Probation, Seated, choose_letters, probation_length
+from btard.protocol.messages import MAX_LETTERS, Accusation, Commit, Envelope, Message, Phase, Slot, body_hash, seal
+from btard.protocol.mprng import by_lot, uint64
 from btard.protocol.state import Conduct, Plan, State, initial_state
 from btard.protocol.step import WrongDownload
+from btard.protocol.update import state_hash
 
 from tests.swarms import TinyTask, configuration, genesis, identities
 
@@ -130,7 +140,7 @@ def test_two_commitments_to_one_step_refuse_the_candidate() -> None:
             owing = [c for c in state.probation if c.since < state.step]
             if not isinstance(honest, Commit) or not owing:
                 return honest
-            other = seal(NEW[0], state.run, Slot(state.step - 1, 0, Phase.PROBATION), state.head, bytes(32))
+            other = seal(NEW[0], state.run, Slot(state.step - 1, 0, Phase.PROBATION), state.run, bytes(32))
             return replace(honest, letters=(other,))
 
     run = Run(Simulation, steps=12)
@@ -165,6 +175,68 @@ def test_a_probation_lasts_as_long_as_an_idle_seat() -> None:
     assert probation_length(4, 0, 4) == 2
 
 
+class Deceived(Simulation):
+    """A swarm in which a follower that notices a wrong download goes away."""
+
+    def advance(self, seat: Seat) -> Request | None:
+        try:
+            return super().advance(seat)
+        except WrongDownload:
+            seat.finished = True
+            return None
+
+
+@pytest.mark.requirement("MEMB-11")
+def test_who_downloads_a_lie_signs_nothing_that_it_could_be_refused_for() -> None:
+    """On probation already, it follows again with parameters that a faulty member made up."""
+    run = Run(Deceived, steps=16)
+    simulation, lied = run.simulation, False
+    for observed in simulation.run():
+        state = observed.state
+        if state.step == 2:
+            simulation.welcome(NEW[0])
+        if state.probation and state.probation[0].since <= state.step and not lied:
+            lied = True
+            member = next(seat for seat in simulation.honest if not seat.follows)
+            good = downloaded(member.state)
+            assert good.replica is not None
+            false = good.replica.parameters + np.float32(1)
+            made_up = replace(good.replica, parameters=false, state_hash=state_hash(false, good.replica.optimizer))
+            seat = simulation.begin(NEW[0], None, replace(good, replica=made_up))
+            simulation.seats[NEW[0].peer_id] = seat
+            seat.request = simulation.advance(seat)
+    assert lied and seat.finished
+    assert not state.removals and not state.probation
+
+
+@pytest.mark.requirement("MEMB-12")
+def test_petitions_crowd_out_no_commitment() -> None:
+    """Many keys with low ids petition in every step; an honest candidate's commitments are brought all the same."""
+    state = initial_state(genesis(configuration()))
+    keys = [Identity(tagged_hash("tests/crowd", uint64(number))) for number in range(3 * MAX_LETTERS)]
+    keys.sort(key=lambda key: key.peer_id)
+    late, crowd = keys[-1], keys[:-1]
+    state = replace(state, step=5, probation=(Probation(late.peer_id, 2, 9),))
+    petitions = [seal(key, state.run, Slot(5, 0, Phase.PETITION), state.run, b"") for key in crowd]
+    twice = seal(crowd[0], state.run, Slot(4, 0, Phase.PETITION), state.run, b"")
+    commitment = seal(late, state.run, Slot(4, 0, Phase.PROBATION), state.run, bytes(32))
+    brought = choose_letters(state, [*petitions, twice, commitment])
+    assert len(brought) == MAX_LETTERS and commitment in brought
+    assert [letter.sender for letter in brought] == sorted({letter.sender for letter in brought})
+    lots = by_lot("btard/candidate", state.randomness, 5, [key.peer_id for key in crowd])
+    assert {letter.sender for letter in brought} == {late.peer_id, *lots[: MAX_LETTERS - 1]}
+
+
+def test_a_queue_of_letters_keeps_commitments_longest() -> None:
+    def letter(number: int, phase: Phase) -> Envelope:
+        return seal(Identity(tagged_hash("tests/queue", uint64(number))), bytes(32), Slot(4, 0, phase), bytes(32), b"")
+
+    waiting: list[Envelope] = []
+    for number in range(2 * MAX_WAITING_LETTERS):
+        waiting = kept_letters(waiting, letter(number, Phase.PROBATION if number == 0 else Phase.PETITION))
+    assert len(waiting) == MAX_WAITING_LETTERS and waiting[0].slot.phase is Phase.PROBATION
+
+
 # -- Letters --------------------------------------------------------------------------------------
 
 
@@ -173,7 +245,8 @@ def letter(**changes: Any) -> tuple[Callable[[State], Envelope], str]:
 
     def made(state: State) -> Envelope:
         slot = changes.get("slot", Slot(state.step, 0, changes.get("phase", Phase.PETITION)))
-        sealed = seal(NEW[0], changes.get("run", state.run), slot, state.head, changes.get("body", b""))
+        head = changes.get("head", changes.get("run", state.run))
+        sealed = seal(NEW[0], changes.get("run", state.run), slot, head, changes.get("body", b""))
         return replace(sealed, signature=changes.get("signature", sealed.signature))
 
     return made, str(changes)
@@ -188,6 +261,7 @@ def letter(**changes: Any) -> tuple[Callable[[State], Envelope], str]:
         (letter(slot=Slot(1 << 20, 0, Phase.PETITION))[0], False),
         (letter(signature=bytes(64))[0], True),
         (letter(run=bytes(32))[0], True),
+        (letter(head=bytes(32))[0], True),
         (letter(body=bytes(1))[0], True),
         (letter(phase=Phase.PROBATION)[0], True),
         (letter(phase=Phase.CLOSING)[0], True),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Fault
+from btard.protocol.broadcast import Frame
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.messages import Message, Slot
+from btard.protocol.messages import Commit, Echo, Envelope, Message, Phase, Slot
+from btard.protocol.model import PeerId
 from btard.protocol.state import Conduct, State
 
-from btard_adversary.attacks.base import TOLERATED, Attack, GradientAttack, Verdict, convicted
-from btard_adversary.attacks.protocol import WrongOpening
+from btard_adversary.attacks.base import MISSED, SILENT, TOLERATED, Attack, GradientAttack, Verdict, convicted
+from btard_adversary.attacks.protocol import Poster, WrongOpening
 
 KEYS = 4
 """How many keys each attacker brings."""
@@ -61,6 +63,45 @@ class LeaveBeforeAudit(GradientAttack):
     def leaves(self, state: State) -> bool:
         """At once."""
         return self.acts(state)
+
+
+class SlowGoodbye(Poster):
+    """Leaves in good order, and withholds its last echo, so that everybody waits."""
+
+    summary = "leave in good order and send no echo of the last message"
+    verdict = Verdict(
+        "left, and refused: missed; or absent: missed, where it may not leave",
+        ((Departure.LEFT, Fault.LEAVING), (Departure.REFUSED, Fault.MISSED), *MISSED.ends),
+    )
+
+    def leaves(self, state: State) -> bool:
+        """At once."""
+        return self.acts(state)
+
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+        """Everything but the echo of Report."""
+        last = isinstance(honest.message, Echo) and honest.slot.phase is Phase.REPORT
+        return () if last else (honest,)
+
+
+class DodgedTrial(Poster, GradientAttack):
+    """Cheats, and falls silent as soon as somebody accuses it: who is absent may come back."""
+
+    summary = "send the negative gradient, and fall silent in the Commit that accuses it"
+    verdict = Verdict("absent: silent, and refused: wrong hash", (*SILENT.ends, (Departure.REFUSED, Fault.WRONG_HASH)))
+
+    def poison(self, state: State, honest: Float32) -> Float32:
+        """The negative gradient."""
+        return -honest
+
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+        """No Commit that would meet an accusation."""
+        return () if self.is_mine(honest, Phase.COMMIT) and self.accused() else (honest,)
+
+    def accused(self) -> bool:
+        """Whether an honest peer is about to accuse me."""
+        said = (self.world.message_of(peer) for peer in self.world.requests)
+        return any(a.accused == self.seating.peer for m in said if isinstance(m, Commit) for a in m.accusations)
 
 
 class ConvictedReturn(WrongOpening):

@@ -8,7 +8,7 @@ are about to send (:class:`~btard.network.coalition.World`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -35,14 +35,16 @@ from btard.protocol.channel import (
 )
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record, Trial, Verdict
-from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Slot, belongs, body_hash
+from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Phase, Slot, belongs, body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.recovery import CheckpointError, open_value, seal_value
 from btard.protocol.state import Conduct, Expelled, Peer, Replica, State, initial_state
 from btard.protocol.step import run
 
 MAX_WAITING_LETTERS = 256
-"""How many letters wait for a member at most; older ones are dropped."""
+"""How many letters wait for a member at most."""
+LETTERS_OF_A_KEY = 4
+"""How many of one key."""
 
 
 class AgreementBroken(ProtocolError):
@@ -303,7 +305,7 @@ class Simulation:
             case WriteLetter():
                 for member in self.live:
                     if request.letter not in member.letters:
-                        member.letters = [*member.letters, request.letter][-MAX_WAITING_LETTERS:]
+                        member.letters = kept_letters(member.letters, request.letter)
                 seat.bytes_sent += len(self.live) * len(request.letter.encode())
             case CollectLetters():
                 return tuple(seat.letters)
@@ -431,6 +433,18 @@ def disclosed(seat: Seat, duties: tuple[Duty, ...]) -> tuple[Envelope | None, ..
     return request.envelopes if fits else (None,) * len(duties)  # type: ignore[union-attr]
 
 
+def kept_letters(waiting: Sequence[Envelope], letter: Envelope) -> list[Envelope]:
+    """The letters that wait for a member, with one more: the latest of each key, and when there are too many, no
+    commitment goes before the petitions have gone."""
+    same = [other for other in waiting if other.sender == letter.sender][1 - LETTERS_OF_A_KEY :]
+    kept = [other for other in waiting if other.sender != letter.sender or other in same]
+    kept.append(letter)
+    while len(kept) > MAX_WAITING_LETTERS:
+        oldest = next((i for i, other in enumerate(kept) if other.slot.phase is Phase.PETITION), 0)
+        del kept[oldest]
+    return kept
+
+
 def memory_of(seat: Seat) -> dict[str, Any]:
     """What a Byzantine peer remembers, copied; an honest peer's memory is its state."""
     if not seat.byzantine:
@@ -447,7 +461,7 @@ def downloaded(state: State) -> State:
     only what stands in the log."""
     replica = state.replica
     if replica is not None:
-        replica = Replica(replica.parameters, replica.optimizer, replica.state_hash)
+        replica = Replica(replica.parameters, replica.optimizer, replica.state_hash, confirmed=False)
     bare = (replace(past, parameters=None, state_hash=b"", aggregate=None) for past in state.history)
     return replace(state, replica=replica, history=tuple(bare), pending=NO_NOTICES, shown={})
 

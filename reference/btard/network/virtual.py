@@ -230,6 +230,7 @@ class NetworkSimulation(Simulation):
     def finish(self, seat: Seat, node: Node) -> None:
         """A peer's run has ended. Raises its error if it is honest and within reach."""
         seat.finished = self.moved = True
+        self.world.requests.pop(seat.id, None)
         if node.state is not None:
             seat.state = node.state
         elif node.error is not None and not seat.byzantine and not self.network.lost(seat.id):

@@ -97,6 +97,14 @@ class Departures:
         """Whether ``peer`` has left in this phase."""
         return any(removal.peer == peer for removal in self.removals)
 
+    def convicted(self, peer: PeerId) -> bool:
+        """Whether ``peer`` has left in this phase for good."""
+        return any(removal.peer == peer and removal.how is Departure.CONVICTED for removal in self.removals)
+
+    def absent(self, peer: PeerId) -> bool:
+        """Whether ``peer`` has left in this phase because nothing came from it: so it might come back."""
+        return any(removal.peer == peer and removal.how is Departure.ABSENT for removal in self.removals)
+
     def refused(self, peer: PeerId) -> bool:
         """Whether ``peer``, without a seat, was convicted in this phase."""
         return any(refusal.peer == peer for refusal in self.refusals)
@@ -108,7 +116,7 @@ class Departures:
             self.removals.append(Removal(peer, how, fault, self.slot))
 
     def refuse(self, peer: PeerId, fault: Fault) -> None:
-        """Convict a key without a seat, once: it never gets one."""
+        """Convict a key that has no seat, or loses it in this phase, once: it never gets one."""
         if not self.refused(peer):
             self.refusals.append(Removal(peer, Departure.REFUSED, fault, self.slot))
 

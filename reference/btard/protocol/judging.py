@@ -211,8 +211,11 @@ def settle_complaints(state: State, delivered: dict[PeerId, Message], departures
     content that did not convict is a complaint too. Source: BAN-3."""
     pairs = [(one, other) for one in sorted(delivered) for other in sorted(complained_of(delivered[one]))]
     voices = Counter(accused for _, accused in pairs)
-    for accused in sorted(peer for peer in voices if peer in state.roster and voices[peer] > state.tolerated):
-        departures.remove(accused, Fault.MISSED)  # requirement: BAN-11
+    for accused in sorted(peer for peer in voices if voices[peer] > state.tolerated):
+        if accused in state.roster:
+            departures.remove(accused, Fault.MISSED)  # requirement: BAN-11
+        elif accused in state.leavers:
+            departures.refuse(accused, Fault.MISSED)  # requirement: BAN-12
     for complainer, accused in pairs:
         if accused in state.roster:
             departures.eliminate(complainer, accused)
@@ -236,7 +239,7 @@ def hold_trials(
     rules: Rules,
     departures: Departures,
 ) -> Exchange[tuple[State, tuple[Verdict, ...]]]:
-    """Hold the trials of a phase one by one; an accused who is already out is moot. Source: BAN-8."""
+    """Hold the trials of a phase one by one; an accused who is out for good is moot. Source: BAN-8."""
     called = not (rules.needs_everyone and departures.removals)
     queue = rules.charges(state, attempt, delivered) if called else []
     transcripts, verdicts, work = rules.transcripts(state, attempt), list[Verdict](), 0
@@ -245,7 +248,7 @@ def hold_trials(
         trial, past = charge.trial, transcripts[charge.trial.step]
         settled = trial.subject is Subject.AGGREGATE and trial.accused in past.settled
         here = trial.accused in state.roster or trial.accused in without_seat(state)
-        gone = departures.out(trial.accused) or departures.refused(trial.accused)
+        gone = departures.convicted(trial.accused) or departures.refused(trial.accused)
         if gone or not here or settled:  # requirement: BAN-8
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
@@ -258,11 +261,13 @@ def hold_trials(
 
 
 def punish(charge: Charge, verdict: Verdict, state: State, departures: Departures) -> None:
-    """Guilty: banned, unless out already. Acquitted: every accuser is banned. Source: BAN-9."""
+    """Guilty: banned; its key is refused if it fell silent in this phase, or has no seat. Acquitted: every accuser is
+    banned. Source: BAN-9."""
     for finding in verdict.findings:  # a trial of an earlier step also judges workers who have left since
-        if finding.peer in state.roster:
+        seated = finding.peer in state.roster
+        if seated and not departures.out(finding.peer):
             departures.remove(finding.peer, finding.fault)
-        elif finding.peer in without_seat(state):
+        elif departures.absent(finding.peer) or (not seated and finding.peer in without_seat(state)):
             departures.refuse(finding.peer, finding.fault)
     if not verdict.findings:
         for accuser in charge.accusers:

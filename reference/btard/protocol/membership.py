@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from btard.protocol.bans import Departure, Departures, Fault, Removal
 from btard.protocol.identity import BadKey, check_public_key
-from btard.protocol.messages import HASH_BYTES, Commit, Envelope, Message, Phase, Slot
+from btard.protocol.messages import HASH_BYTES, MAX_LETTERS, Commit, Envelope, Message, Phase, Slot
 from btard.protocol.model import (
     MAX_PEERS,
     Configuration,
@@ -71,7 +71,9 @@ def is_letter(letter: Envelope, run: bytes) -> bool:
     """Whether ``letter`` is one: of this run, of the right form, signed. Who brings anything else is at fault,
     since anyone can see it. Source: MEMB-1."""
     slot = letter.slot
-    if letter.run != run or slot.phase not in LETTER_BYTES or (slot.attempt, slot.part) != (0, 0):
+    if letter.run != run or letter.log_head != run:
+        return False
+    if slot.phase not in LETTER_BYTES or (slot.attempt, slot.part) != (0, 0):
         return False
     return len(letter.body) == LETTER_BYTES[slot.phase] and letter.signed_header.authentic  # requirement: MEMB-1
 
@@ -90,6 +92,17 @@ def welcome(state: State, key: PeerId) -> bool:
     except BadKey:
         return False
     return not outlawed(state, key)  # requirement: MEMB-2
+
+
+def choose_letters(state: State, letters: Iterable[Envelope]) -> tuple[Envelope, ...]:
+    """What a member puts into its next Commit: commitments first, then petitions by lot, one of each key, as far as
+    there is room. Ascending by sender and slot. Source: MEMB-12."""
+    chosen = {(letter.sender, letter.slot): letter for letter in letters if useful(state, letter)}
+    asking = {letter.sender: letter for letter in chosen.values() if letter.slot.phase is Phase.PETITION}
+    lots = by_lot("btard/candidate", state.randomness, state.step, asking)
+    working = [letter for letter in chosen.values() if letter.slot.phase is Phase.PROBATION]
+    brought = [*working, *(asking[key] for key in lots)][:MAX_LETTERS]  # requirement: MEMB-12
+    return tuple(sorted(brought, key=lambda letter: (letter.sender, letter.slot)))
 
 
 def useful(state: State, letter: Envelope) -> bool:

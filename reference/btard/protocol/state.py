@@ -38,6 +38,8 @@ class Replica:
     """What I aggregated in the last applied attempt, float32 ``[workers, m]``; None as a validator."""
     impossible: tuple[PeerId, ...] = ()
     """Workers whose part counted as zeros there."""
+    confirmed: bool = True
+    """Whether an agreed state hash has confirmed the parameters: not yet, if they were downloaded."""
 
 
 @dataclass(frozen=True)

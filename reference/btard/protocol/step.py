@@ -33,7 +33,6 @@ from btard.protocol.channel import (
 from btard.protocol.judging import Charge, Rules, hold_trials, judge_openly, settle_complaints
 from btard.protocol.log import Record, Subject, Trial
 from btard.protocol.messages import (
-    MAX_LETTERS,
     NO_NOTICES,
     Accusation,
     Aggregate,
@@ -47,6 +46,7 @@ from btard.protocol.messages import (
     Reveal,
     Slot,
     body_hash,
+    seal,
 )
 from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded
 from btard.protocol.state import (
@@ -141,10 +141,11 @@ def correspond(peer: Peer, state: State) -> Exchange[tuple[Envelope, ...]]:
         return ()
     if seated(peer, state):
         letters: tuple[Envelope, ...] = yield CollectLetters()
-        chosen = {(letter.sender, letter.slot): letter for letter in letters if membership.useful(state, letter)}
-        return tuple(chosen[place] for place in sorted(chosen))[:MAX_LETTERS]
+        return membership.choose_letters(state, letters)
     mine = next((candidate for candidate in state.probation if candidate.peer == peer.id), None)
     if mine is not None and mine.since <= state.step and state.replica is not None:
+        if not state.replica.confirmed:
+            return ()  # requirement: MEMB-11
         seed = mprng.gradient_seed(state.run, state.randomness, state.step, peer.identity.peer_id)
         raw = yield ComputeGradient(state.replica.parameters, state.replica.state_hash, seed)
         gradient = admissible_gradient(raw, state.config.gradient_clip)
@@ -157,9 +158,8 @@ def correspond(peer: Peer, state: State) -> Exchange[tuple[Envelope, ...]]:
 
 def write_letter(peer: Peer, state: State, phase: Phase, body: bytes) -> Exchange[None]:
     """Sign a letter and send it to the members."""
-    letter = peer.seal(state, Slot(state.step, 0, phase), body)
-    if letter is not None:
-        yield WriteLetter(letter)
+    if peer.identity is not None:
+        yield WriteLetter(seal(peer.identity, state.run, Slot(state.step, 0, phase), state.run, body))
 
 
 def check_replica(state: State, agreed_hash: bytes) -> None:
