@@ -144,7 +144,7 @@ def wrong_shape(vectors: Float64, n_byzantine: int) -> Float64:
 
 
 def wrong_type(vectors: Float64, n_byzantine: int) -> Float64:
-    return np.asarray(vectors.mean(axis=0), dtype=np.float32)  # type: ignore[return-value]
+    return np.asarray(vectors.mean(axis=0), dtype=np.float32)
 
 
 def overflowing(vectors: Float64, n_byzantine: int) -> Float64:
