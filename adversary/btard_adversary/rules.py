@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -35,6 +40,10 @@ CLIMB_FROM: Final = 6
 """Instances that the ascent starts from."""
 CLIMB_COST: Final = 250
 """Evaluations of the rule per ascent."""
+PATIENCE: Final = 5.0
+"""Seconds that one evaluation may take before the rule counts as hanging."""
+MOST_HANGS: Final = 2
+"""A search gives up after so many."""
 READABLE: Final = 64
 """A JSON file shows vectors with at most so many numbers; the .npz file always has them."""
 UNCLAIMED: Final = radius("1", "no claim is made: for measuring only")
@@ -42,6 +51,10 @@ UNCLAIMED: Final = radius("1", "no claim is made: for measuring only")
 
 class RuleError(ProtocolError, ValueError):
     """A search that cannot be set up, or a finding that cannot be read."""
+
+
+class Hangs(Exception):
+    """Raised inside a rule that takes too long."""
 
 
 class Rule(Protocol):
@@ -59,7 +72,7 @@ class Finding:
     """An input, and what the rule did with it."""
 
     kind: str
-    """``claim``, or the fault: ``raises``, ``shape``, ``type``, ``not finite``, ``changes its input``."""
+    """``claim``, or the fault: ``raises``, ``hangs``, ``shape``, ``type``, ``not finite``, ``changes its input``."""
     instance: Instance
     ratio: float
     """Deviation over allowed distance; above 1 the claim is broken. 0 for a fault."""
@@ -149,7 +162,9 @@ def examine(rule: Rule, claim: Claim, instance: Instance) -> Finding:
     before = given.tobytes()
     result = apply(rule, given, len(instance.byzantine))
     detail, kind = "", ""
-    if isinstance(result, Exception):
+    if isinstance(result, Hangs):
+        kind, detail = "hangs", f"no result within {PATIENCE:g} s"
+    elif isinstance(result, Exception):
         kind, detail = "raises", f"{type(result).__name__}: {result}"
     elif given.tobytes() != before:
         kind, detail = "changes its input", "the array given to the rule was written to"
@@ -177,12 +192,35 @@ def measured(claim: Claim, instance: Instance, result: Float64) -> Finding:
 
 
 def apply(rule: Rule, vectors: Float64, n_byzantine: int) -> Any:
-    """The rule's result, or the exception that it raised."""
-    with np.errstate(all="ignore"):
+    """The rule's result, or the exception that it raised; :class:`Hangs` if it took too long."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            return rule(vectors, n_byzantine)
+            with time_limit(PATIENCE):
+                return rule(vectors, n_byzantine)
         except Exception as problem:
             return problem
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise :class:`Hangs` in the body after ``seconds``, where that is possible: in the main thread of a system
+    with alarms, if nobody else uses them. A body that never returns to Python cannot be stopped."""
+    possible = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not possible or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise Hangs
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def _described(result: object) -> str:
@@ -214,10 +252,11 @@ class Search:
     faults: dict[str, Finding] = field(default_factory=dict)
     """The first of each kind."""
     notes: dict[str, str] = field(default_factory=dict)
+    hangs: int = 0
 
     def out_of_time(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() - self.began >= self.budget.seconds
+        """Whether the time is up, or the rule has taken it all."""
+        return self.hangs >= MOST_HANGS or time.monotonic() - self.began >= self.budget.seconds
 
     def try_one(self, instance: Instance) -> float:
         """Evaluate, keep what is worth keeping, and give the ratio (0 for a fault)."""
@@ -225,6 +264,7 @@ class Search:
         finding = examine(self.rule, self.claim, instance)
         if finding.kind != "claim":
             self.faults.setdefault(finding.kind, finding)
+            self.hangs += finding.kind == "hangs"
             return 0.0
         if self.worst is None or finding.ratio > self.worst.ratio:
             self.worst = finding
@@ -332,8 +372,7 @@ def climb(
     two evaluations, as in simultaneous perturbation (Spall 1992), and moves if either is better; the step grows
     after a success and shrinks after a failure. No derivative is needed, so rules that select or sort will do.
     """
-    here, rows = start, len(start.order)
-    step = 0.3
+    here, rows, step = start, len(start.order), 0.3
     for _ in range(budget // 2):
         direction = _perturbation(rng, rows, here.honest.shape[1])
         length = step * _length(here)
@@ -390,7 +429,7 @@ def simplify(search: Search) -> None:
 
 def take_notes(search: Search, seed: int) -> None:
     """What is worth knowing and breaks nothing: the order of the rows, repetition, entries that are no numbers."""
-    for finding in list(search.starts.values())[:40]:
+    for finding in [] if search.hangs else list(search.starts.values())[:40]:
         instance, b = finding.instance, len(finding.instance.byzantine)
         first, again = (apply(search.rule, instance.vectors, b) for _ in range(2))
         other = apply(search.rule, instance.vectors[::-1].copy(), b)

@@ -173,6 +173,18 @@ def test_faults_are_reported_whatever_is_claimed(rule: Rule, kind: str, tmp_path
     assert replay_rule(saved, rule).kind == kind
 
 
+def test_a_rule_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("btard_adversary.rules.PATIENCE", 0.2)
+
+    def waits(vectors: Float64, n_byzantine: int) -> Float64:
+        while np.ptp(vectors) > 1e3:
+            pass
+        return baselines.coordinate_median(vectors, n_byzantine)
+
+    report = fuzz_rule(waits, known.COORDINATE_MEDIAN, examples=FEW)
+    assert [finding.kind for finding in report.broken] == ["hangs"] and report.seconds < 5
+
+
 def test_dependence_on_order_chance_or_non_numbers_is_noted_and_breaks_nothing() -> None:
     rng = np.random.default_rng(0)
 
