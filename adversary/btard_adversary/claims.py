@@ -205,6 +205,11 @@ RATIO: Final = "b/(n-2*b)"
 TRIMMED_MEAN: Final = kappa(f"6*{RATIO}*(1+{RATIO})", MIXING)
 COORDINATE_MEDIAN: Final = kappa(f"4*(1+{RATIO})**2", MIXING)
 GEOMETRIC_MEDIAN: Final = kappa(f"4*(1+{RATIO})**2", MIXING)
+SHARP_TRIMMED_MEAN: Final = kappa(RATIO, "derived in baselines.trimmed_mean; no rule has a smaller kappa")
+SHARP_MEDIAN: Final = kappa("n/(n-2*b)", "derived in baselines.coordinate_median")
+SHARP_ODD_MEDIAN: Final = kappa(
+    "(n-1)/(n+1-2*b)", "derived in baselines.coordinate_median", lambda n, b: minority(n, b) and n % 2 == 1
+)
 KRUM: Final = kappa(f"6*(1+{RATIO})", f"{MIXING}; Krum over the n - b nearest, itself included")
 MULTI_KRUM: Final = kappa(
     f"6*(1+{RATIO})", "as for Krum, averaged over the n - b best: the k-th best score is at most the k-th honest one"

@@ -97,6 +97,8 @@ class Finding:
         where = f"n = {n}, b = {b}, d = {d} ({self.instance.how})"
         if self.kind != "claim":
             return f"{self.kind}: {self.detail}, at {where}"
+        if self.allowed == math.inf:
+            return f"the claim allows any distance, at {where}"
         verdict = "BROKEN" if self.broken else "kept"
         return f"claim {verdict}: deviation {self.deviation:.4g} is {self.ratio:.4g} times what is allowed, at {where}"
 
@@ -286,7 +288,8 @@ def search_rule(
     """The worst input found for ``rule``; the first fault, if there is one and the claim is kept.
 
     ``claim``: by default the rule's own; without any, the largest honest distance from the mean is the measure.
-    ``sizes``: pairs (n, b) to try. Deterministic for given ``examples`` and ``seed``, a deterministic rule provided.
+    ``sizes``: pairs (n, b) to try. The same program with the same ``examples`` and ``seed`` repeats the search; another
+    one may draw other inputs, because Hypothesis also tries the constants of the modules that are loaded.
     """
     search = run_search(rule, claim, sizes, examples=examples, seconds=seconds, seed=seed)
     shown = [finding for finding in findings(search) if finding.broken] or findings(search)
