@@ -210,7 +210,7 @@ def _unbounded(honest: int, byzantine: int, ratio: float) -> Outside:
     vectors = on_a_line([0.0] * honest + [2 * distance] * byzantine)
     correct = residual(vectors, np.array([distance, 0.0], np.float32), 1.0) <= tolerance
     try:
-        limit = distance_bound(honest, byzantine, 0.0, 1.0, tolerance)
+        limit = distance_bound(honest, byzantine, 0.0, 1.0, ratio)  # exactly b' = h: not even there
     except ClipDomainError:
         limit = 0.0
     reached = math.inf if correct and limit == 0 else 0.0

@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ pytest_plugins = "pytester"
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 RULES = {name: target.split(":") for name, target in PROJECT["entry-points"]["btard.rules"].items()}
+PLUGIN = "btard_adversary.pytest_plugin"
 FEW = 300
 """Examples within which a planted mistake is found."""
 
@@ -92,6 +93,21 @@ MISTAKES = [
 def test_planted_mistakes_are_found(rule: Rule, claim: str, sizes: list[tuple[int, int]] | None, seed: int) -> None:
     finding = search_rule(rule, read_claim(claim), sizes, examples=FEW, seed=seed)
     assert finding.kind == "claim" and finding.ratio > 1.5
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("more", "found"), [(-2, True), (0, False), (2, True)])
+def test_krum_with_the_wrong_number_of_neighbours_is_found(more: int, found: bool, seed: int) -> None:
+    """Two fewer leave liars among themselves, two more make it count the liars. One more or fewer, n − b − 1 or
+    n − b − 3, keeps the claim at the sizes searched, so no test here demands that it be found."""
+
+    def variant(vectors: Float64, n_byzantine: int) -> Float64:
+        squares = np.sum((vectors[:, np.newaxis] - vectors) ** 2, axis=2)
+        np.fill_diagonal(squares, -1.0)
+        nearest = np.sort(squares, axis=1)[:, 1 : len(vectors) - n_byzantine - 1 + more]
+        return np.array(vectors[int(np.argmin(nearest.sum(axis=1)))])
+
+    assert search_rule(variant, claim_of(baselines.krum), examples=600, seed=seed).broken == found
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -383,7 +399,9 @@ def test_the_fixture_fails_with_the_report_and_saves_the_input(pytester: pytest.
             assert fuzz_rule("btard_adversary.baselines:coordinate_median").holds
         """
     )
-    result = pytester.runpytest_inprocess("-p", "btard_adversary.pytest_plugin", "-p", "no:cacheprovider")
+    installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
+    by_hand = [] if installed else ["-p", PLUGIN]  # pytest refuses to load it twice
+    result = pytester.runpytest_inprocess(*by_hand, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*claim BROKEN*", "saved: *my_mean-claim.json"])
 
@@ -394,4 +412,4 @@ def test_the_plugin_loads_nothing_heavy() -> None:
         "sys.exit(any(name in sys.modules for name in ('numpy', 'hypothesis', 'btard', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-    assert PROJECT["entry-points"]["pytest11"] == {"btard": "btard_adversary.pytest_plugin"}
+    assert PROJECT["entry-points"]["pytest11"] == {"btard": PLUGIN}
