@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN := runs/train
 TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-start 10 --steps 200 --baseline clean,mean
 
-.PHONY: train test checks thorough bench attacks docs gpu clean
+.PHONY: train test checks thorough bench attacks interop docs gpu clean
 
 train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data; then its log is audited.
 	$(BIN)/btard train $(TRAIN) --out $(RUN)
@@ -30,6 +30,10 @@ bench: $(VENV)/installed-dev  ## Ratios against what they are compared with, in 
 
 attacks: $(VENV)/installed-dev  ## Run every attack and write what was shown into spec/attacks.md; five minutes.
 	$(BIN)/python -m tests.benchmarks.attack_table --write
+
+interop: $(VENV)/installed-dev  ## Other people's libraries under our search; ByzFL without its own dependencies.
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt byzfl
+	$(BIN)/python -m pytest tests/interop
 
 docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in spec/ up to date.
 	$(BIN)/python -m cogapp -r -I spec spec/*.md

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import comb
 
 import numpy as np
 import pytest
@@ -18,70 +17,14 @@ from btard.protocol.messages import Phase
 from btard.protocol.model import validator_count
 from btard.protocol.mprng import draw_targets, draw_validators
 from btard.protocol.state import Conduct, State, initial_state
+from btard_adversary.laws import caught, divergence, dominating_tail, wrong_steps_law
 from swarms import Swarm, swarm
 
 ERROR = 1e-6
 """Probability that a statistical test of this file fails although the law holds. All draws are seeded."""
 
 
-# -- The law ------------------------------------------------------------------------------------------
-
-
-def chosen(n: int, m: int, before: int) -> Fraction:
-    """P(a given worker of step t − 2 is a target at step t | it is no validator at t).
-
-    ``before``: the number of validators of step t − 2. Of the other n − 1 peers, V(t) is a uniform
-    m-subset; q of them were validators at t − 2; the pool then has n − before − (m − q) candidates.
-    """
-    total = Fraction(0)
-    for q in range(min(m, before) + 1):
-        weight = Fraction(comb(before, q) * comb(n - 1 - before, m - q), comb(n - 1, m))
-        total += weight * min(Fraction(1), Fraction(m, n - before - (m - q)))
-    return total
-
-
-def caught(n: int, b: int, m: int) -> Fraction:
-    """P(a given Byzantine worker of step t − 2 is drawn by an honest validator), spec chapter ``verification``."""
-    return (1 - Fraction(m, n)) * chosen(n, m, m) * Fraction(n - b, n - 1)
-
-
-def wrong_steps_law(n: int, m: int, steps: int) -> dict[int, Fraction]:
-    """Distribution of the number of wrong steps that a lone peer gets applied if it cheats whenever it works.
-
-    Exact: the peer is a validator at t ≥ 2 with probability m/n, independently. It is convicted at the start
-    of step t if it is none then, worked at t − 2, and is drawn. Audits go on for two closing steps.
-    """
-    law: defaultdict[int, Fraction] = defaultdict(Fraction)
-    # (worked at t − 2, worked at t − 1, wrong steps so far) → probability; nobody validates at steps 0 and 1
-    states = {(True, True, min(2, steps)): Fraction(1)}
-    for t in range(2, steps + 2):
-        after: defaultdict[tuple[bool, bool, int], Fraction] = defaultdict(Fraction)
-        hit = chosen(n, m, 0 if t < 4 else m)
-        for (old, last, count), weight in states.items():
-            idle = weight * Fraction(m, n)
-            after[last, False, count] += idle
-            busy = weight - idle
-            if old:
-                law[count] += busy * hit
-                busy *= 1 - hit
-            after[last, True, count + (t < steps)] += busy
-        states = after
-    for (_, _, count), weight in states.items():
-        law[count] += weight
-    assert sum(law.values()) == 1
-    return dict(law)
-
-
 # -- Bounds on chance -----------------------------------------------------------------------------------
-
-
-def divergence(share: float, probability: float) -> float:
-    """Kullback–Leibler divergence of two coins."""
-    total = 0.0
-    for p, q in ((share, probability), (1 - share, 1 - probability)):
-        if p > 0:
-            total += math.inf if q <= 0 else p * math.log(p / q)
-    return total
 
 
 def check_share(count: int, draws: int, probability: float, tests: int = 1) -> None:
@@ -275,16 +218,6 @@ def coalition_cheats(n: int, b: int, most: int, label: str, run: int, all_at_onc
         cheats += bool(lying)
         step += 1
     return cheats
-
-
-def dominating_tail(b: int, q: float, longest: int) -> list[float]:
-    """P(b + G_1 + … + G_b ≥ k) for k up to ``longest``; P(G > k) = (1 − q)^k."""
-    geometric = [0.0, *(q * (1 - q) ** (k - 1) for k in range(1, longest + 1))]
-    total = np.zeros(longest + 1)
-    total[min(b, longest)] = 1.0
-    for _ in range(b):
-        total = np.convolve(total, geometric)[: longest + 1]
-    return [float(1 - total[:k].sum()) for k in range(longest + 1)]
 
 
 @pytest.mark.requirement("PROP-6")

@@ -19,6 +19,15 @@ from btard.protocol.butterfly_clip import (
     partition,
     residual,
 )
+from btard_adversary.bounds import (
+    balanced,
+    bounded,
+    distance_reached,
+    forged_point,
+    honest_vectors,
+    on_a_line,
+    sharp_distance_bound,
+)
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -26,12 +35,6 @@ lengths = st.floats(2.0**-140, 2.0**130)
 """Norms of float32 vectors, the smallest and the largest included."""
 seeds = st.integers(0, 2**32 - 1)
 relaxed = settings(deadline=None, max_examples=100)
-
-
-def sharp_distance_bound(honest: int, byzantine: int, spread: float, radius: float, tolerance: float) -> float:
-    """The stronger form that the chapter proves: max((bτ + ε)/h, R·max(1, b'/(h − b')))."""
-    pull = byzantine + tolerance / radius
-    return max(pull * radius / honest, spread * max(1.0, pull / (honest - pull)))
 
 
 # Parts and radii
@@ -207,56 +210,20 @@ def test_fast_rounds_prove_what_the_protocol_needs() -> None:
 # Distance bound: inside
 
 
-def honest_vectors(rng: np.random.Generator, honest: int, width: int, kind: int) -> tuple[Float64, Float64, float]:
-    """Honest vectors, their mean and R, the largest distance to it."""
-    vectors = rng.standard_normal((honest, width))
-    if kind == 1:  # the mean at its most lopsided: all but one on one side
-        vectors[:] = vectors[0]
-        vectors[0] *= -(honest - 1)
-    elif kind == 2:
-        vectors = np.sign(vectors) * rng.uniform(0.999, 1.0, (honest, 1))
-    elif kind == 3:
-        vectors *= 10.0 ** rng.uniform(-2, 2, (honest, 1))
-    mean = vectors.mean(axis=0)
-    return vectors, mean, float(np.linalg.norm(vectors - mean, axis=1).max())
-
-
 @pytest.mark.requirement("CLIP-6")
 @given(seeds, st.integers(1, 12), st.data())
 @settings(deadline=None, max_examples=300)
 def test_no_point_with_a_small_residual_violates_the_bound(seed: int, honest: int, data: st.DataObject) -> None:
-    """Colluders choose a far point v and place themselves to cancel the honest pull there as well as b can.
-
-    Any v is allowed that has residual <= ε, so instead of asking centered_clip for one, take any v and give
-    it the smallest ε that makes it a solution.
-    """
-    rng = np.random.default_rng(seed)
+    """Colluders place themselves around any point that they like; the ε that makes it correct is what is left."""
     byzantine = data.draw(st.integers(0, honest - 1))
-    vectors, mean, spread = honest_vectors(rng, honest, int(rng.integers(1, 5)), int(rng.integers(4)))
-    radius = max(spread, 1e-6) * 10.0 ** rng.uniform(-2, 2)
-    direction = rng.standard_normal(vectors.shape[1])
-    if rng.random() < 0.7 and spread > 0:
-        direction = vectors[rng.integers(honest)] - mean + 0.1 * rng.random() * direction * spread
-    direction /= max(float(np.linalg.norm(direction)), 1e-300)
-    limit = sharp_distance_bound(honest, byzantine, spread, radius, 0.0) + radius
-    point = mean + direction * limit * rng.uniform(0, 1.2)
-
-    differences = vectors - point
-    factors = radius / np.maximum(np.linalg.norm(differences, axis=1), radius)
-    pull = factors @ differences
-    size = float(np.linalg.norm(pull))
-    tolerance = max(0.0, size - byzantine * radius) * (1 + 1e-9) + 1e-9 * radius
-    if byzantine + tolerance / radius >= honest * (1 - 1e-9):
+    forged = forged_point(np.random.default_rng(seed), honest, byzantine)
+    if not bounded(forged, honest, byzantine):
         return
-    colluders = point - pull / max(size, 1e-300) * min(radius, size / max(byzantine, 1))
-    everyone = np.concatenate([vectors, np.repeat(colluders[np.newaxis], byzantine, axis=0)])
-    differences = everyone - point
-    factors = radius / np.maximum(np.linalg.norm(differences, axis=1), radius)
-    assert np.linalg.norm(factors @ differences) <= tolerance
-
-    distance = float(np.linalg.norm(point - mean)) * (1 - 1e-9) - 1e-12
-    assert distance <= sharp_distance_bound(honest, byzantine, spread, radius, tolerance)
-    assert distance <= distance_bound(honest, byzantine, spread, radius, tolerance)
+    assert forged.left <= forged.tolerance
+    distance = forged.distance * (1 - 1e-9) - 1e-12
+    limits = forged.spread, forged.radius, forged.tolerance
+    assert distance <= sharp_distance_bound(honest, byzantine, *limits)
+    assert distance <= distance_bound(honest, byzantine, *limits)
 
 
 @pytest.mark.requirement("CLIP-6")
@@ -289,28 +256,6 @@ def test_the_proven_bound_is_never_above_the_normative_one(
 
 
 # Distance bound: its edge, and beyond
-
-
-def on_a_line(positions: list[float]) -> Float32:
-    """Vectors on the first axis of the plane."""
-    return np.array([[position, 0.0] for position in positions], np.float32)
-
-
-def balanced(honest: int) -> list[float]:
-    """Positions with mean 0 and R = 1, half on each side."""
-    return [0.0] * (honest % 2) + [1.0, -1.0] * (honest // 2)
-
-
-def distance_reached(honest: list[float], byzantine: int, radius: float, tolerance: float, reach: float) -> float:
-    """How far up the axis b colluders can put a correct aggregate, cancelling the honest pull if they can."""
-    best = 0.0
-    for distance in np.linspace(0.0, reach, 1001).tolist():
-        point = np.array([distance, 0.0], np.float32)
-        pull = residual(on_a_line(honest), point, radius)
-        colluder = float(point[0]) + min(radius, pull / byzantine)
-        if residual(on_a_line(honest + [colluder] * byzantine), point, radius) <= tolerance + 1e-5 * radius:
-            best = distance
-    return best
 
 
 @pytest.mark.requirement("CLIP-6")
