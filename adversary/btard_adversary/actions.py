@@ -14,11 +14,11 @@ import numpy as np
 from btard.network.coalition import Recruiter, Seating
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
 from btard.protocol.broadcast import Frame, Relay, encode_frame
-from btard.protocol.encoding import encode, tagged_hash
+from btard.protocol.encoding import encode, expand, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot, seal
 from btard.protocol.model import PeerId, ProtocolError
-from btard.protocol.mprng import combine, commitment, draw_validators, private_opening
+from btard.protocol.mprng import combine, commitment, draw_validators, private_opening, uint64
 from btard.protocol.state import Attempt, Conduct, Plan, State
 from btard.protocol.verification import Transcript
 
@@ -28,6 +28,10 @@ from btard_adversary.script import Action, ScriptError
 
 ONCE = 1 << 40
 """A period so long that an attack acts in its first step only."""
+
+
+NOISE = "random bytes"
+"""The way to corrupt a frame that knows nothing about it."""
 
 
 class Deviation(Attack):
@@ -239,6 +243,9 @@ class Corrupt(Deviation):
 
     def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
         """The corrupted bytes."""
+        if self.action.how == NOISE:
+            place = uint64(self.action.step) + uint64(self.action.victim) + uint64(self.action.attacker)
+            return (expand("btard/adversary/random-bytes", place, length=len(encode_frame(honest))),)
         change = BYTES.get(self.action.how)
         return (honest,) if change is None else (change(encode_frame(honest)),)
 

@@ -76,6 +76,8 @@ class Recorder(Conduct):
         self.sent: dict[Slot, Said] = {}
         self.baseline: dict[Slot, tuple[Message, Roster]] = {}
         """What an honest peer would have said, and the workers of the attempt."""
+        self.said: dict[Slot, Message] = {}
+        """What was said instead."""
         self.plan: Plan | None = None
         self.roster: Roster = ()
         self.members: frozenset[PeerId] = frozenset()
@@ -148,7 +150,10 @@ class Recorder(Conduct):
         """The player's message. What it says is judged once it is known what really went out."""
         self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else ()
         self.roster, self.members = state.roster, self.honest_members(state.roster)
-        return self.player.say(state, slot, honest)
+        done = self.player.say(state, slot, honest)
+        self.said[slot] = done
+        self.altered += done != honest
+        return done
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
         """The player's frames; who got which version of a message is written down."""
@@ -166,16 +171,20 @@ class Recorder(Conduct):
     def is_version(self, envelope: Envelope, honest: Envelope) -> bool:
         """Whether ``envelope`` is a signed version of what ``honest`` should be."""
         same = envelope.slot == honest.slot and envelope.sender == self.me and envelope.run == honest.run
-        return same and envelope.signed_header.authentic
+        as_announced = not honest.slot.phase.agreed and envelope.body == honest.body  # needs no signature (MSG-4)
+        return same and (as_announced or envelope.signed_header.authentic)
 
     # -- What follows -----------------------------------------------------------------------------
 
     def settle(self, step: int) -> list[Deed]:
         """All deeds of steps up to ``step``, each once."""
+        for slot in [slot for slot in self.baseline if slot.step <= step]:
+            if slot not in self.sent:  # on an ideal channel there are no frames to look at
+                self.judge_words(slot, self.said[slot])
         for slot in [slot for slot in self.sent if slot.step <= step]:
             self.judge(self.sent.pop(slot))
         for slot in [slot for slot in self.baseline if slot.step <= step]:
-            del self.baseline[slot]
+            del self.baseline[slot], self.said[slot]
         due = [deed for deed in self.deeds if deed.slot.step <= step]
         self.deeds = [deed for deed in self.deeds if deed.slot.step > step]
         return due
@@ -212,19 +221,22 @@ class Recorder(Conduct):
         """What is wrong with the one version that everyone got."""
         if sent.slot not in self.baseline:
             return
-        honest, workers = self.baseline[sent.slot]
-        said = envelope.message
-        if said is None or type(said) is not type(honest):
-            self.note(sent.slot, "a malformed message", NOW)
-            return
         if envelope.log_head != sent.log_head:
             self.note(sent.slot, "another log head", NOW)
+        self.judge_words(sent.slot, envelope.message)
+
+    def judge_words(self, slot: Slot, said: Message | None) -> None:
+        """What is wrong with what everyone was told."""
+        honest, workers = self.baseline[slot]
+        if said is None or type(said) is not type(honest):
+            self.note(slot, "a malformed message", NOW)
+            return
         for what in wrong_fields(honest, said, workers, self.world.coalition):
-            self.note(sent.slot, what, NOW)
+            self.note(slot, what, NOW)
         if isinstance(honest, Report) and isinstance(said, Report) and len(honest.norms) == len(said.norms):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:
-                self.note(sent.slot, "a false report about an honest peer's part", NEXT, liars)
+                self.note(slot, "a false report about an honest peer's part", NEXT, liars)
 
 
 def denied(said: Said, shown: Envelope, coalition: frozenset[PeerId]) -> bool:

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from btard_adversary.properties import Watch, at_the_end
 from btard_adversary.script import Action, Scene, Script
-from btard_adversary.strategies import actions, scenes
+from btard_adversary.strategies import actions, noise, scenes
 from btard_adversary.swarm import Swarm, Violation
 
 
@@ -89,6 +89,8 @@ class SwarmMachine(RuleBasedStateMachine):
     counts: ClassVar[Counts] = Counts()
     last: ClassVar[Script | None] = None
     most_peers: ClassVar[int] = 10
+    blind: ClassVar[bool] = False
+    """Whether attackers send random bytes and nothing else: the baseline."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +107,9 @@ class SwarmMachine(RuleBasedStateMachine):
         if self.play is None or self.play.swarm.finished:
             return
         step = self.play.swarm.steps
-        for action in data.draw(st.lists(actions(step=step), max_size=3)):
+        links = self.play.swarm.scene.channel == "broadcast"
+        what = noise(step) if type(self).blind else actions(step=step, links=links)
+        for action in data.draw(st.lists(what, max_size=3)):
             self.act(action)
         self.check(self.play.step)
 

@@ -173,7 +173,7 @@ def counting(watch: Watch, now: State) -> None:
     past = now.transcript(now.step - 1)
     if past is not None and len(past.workers) < 2 * past.tolerated + 1:
         watch.fail("PROP-3", SAFETY, f"{len(past.workers)} workers with b_t = {past.tolerated} in step {past.step}")
-    names = [removal.peer for removal in now.removals if removal.how is not Departure.LEFT]
+    names = [r.peer for r in now.removals if r.how not in (Departure.LEFT, Departure.REFUSED)]
     if len(set(names)) < len(names):
         watch.fail("PROP-3", SAFETY, "a peer was removed twice")
     validators = validator_count(len(now.roster), now.tolerated, now.config.validators)
@@ -311,28 +311,28 @@ def applied_attempts(watch: Watch) -> dict[int, int]:
 
 
 def randomness(watch: Watch, now: State) -> None:
-    """r_t is made of openings that fit their commitments, and honest shares are fresh in every attempt."""
-    if veterans(watch)[0] is not watch.swarm.members[0]:
+    """r_t is made of members' openings, no two of which are the same; honest shares are fresh in every attempt."""
+    if veterans(watch)[:1] != watch.swarm.members[:1]:
         return
-    everyone = watch.swarm.records.get(watch.swarm.members[0].id, [])
     attempts = applied_attempts(watch)
-    fresh: dict[bytes, tuple[int, int]] = {}
-    for record in everyone[watch.seen :]:
-        place = record.slot.step, record.slot.attempt
-        for sender, opening in openings(record):
-            if opening in fresh and (sender not in watch.coalition or fresh[opening] == place):
-                watch.fail("PROP-7", SAFETY, f"{watch.name(sender)} opens a share that was opened before")
-            fresh[opening] = place
-        if record.slot.phase is Phase.REVEAL and attempts.get(place[0]) == place[1] and place[0] < now.step:
-            check_draw(watch, now, record)
+    fresh: set[bytes] = set()
+    for record in watch.swarm.records.get(watch.swarm.members[0].id, []):
+        opened = dict(openings(record))
+        mine = {opening for sender, opening in opened.items() if sender not in watch.coalition}
+        if mine & fresh:
+            watch.fail("PROP-7", SAFETY, f"a share is opened again in step {record.slot.step}")
+        fresh |= mine
+        step, attempt = record.slot.step, record.slot.attempt
+        if record.slot.phase is Phase.REVEAL and attempts.get(step) == attempt and step == now.step - 1:
+            check_draw(watch, now, opened)
 
 
-def check_draw(watch: Watch, now: State, record: Record) -> None:
-    """The randomness of one applied attempt."""
-    step = record.slot.step
-    opened = dict(openings(record))
-    if step == now.step - 1 and now.randomness != combine(opened.values()):
-        watch.fail("PROP-7", SAFETY, f"the randomness of step {step} is not that of its openings")
+def check_draw(watch: Watch, now: State, opened: dict[PeerId, bytes]) -> None:
+    """The randomness of the step just applied."""
+    if len(set(opened.values())) < len(opened):
+        watch.fail("PROP-7", SAFETY, "two members opened the same share")
+    if now.randomness != combine(opened.values()):
+        watch.fail("PROP-7", SAFETY, "the randomness of a step is not that of its openings")
 
 
 def openings(record: Record) -> Iterator[tuple[PeerId, bytes]]:

@@ -45,6 +45,8 @@ class Scene:
     steps: int = 4
     dimension: int = 24
     seed: int = 0
+    channel: str = "broadcast"
+    """``broadcast``: every frame over the scene's network. ``ideal``: a channel that cannot fail, and has no links."""
     schedule: Schedule = field(default_factory=Schedule)
     newcomer: int = 0
     """At which step boundary an honest newcomer begins to ask for a seat; 0 for never."""
@@ -100,6 +102,7 @@ class Script:
         scene = self.scene
         who = ", ".join(str(index) for index in scene.attackers) or "nobody"
         network = scene.schedule.kind + (f" (peer {scene.schedule.peer})" if scene.schedule.kind == "apart" else "")
+        network = network if scene.channel == "broadcast" else "ideal"
         lines = [
             f"{scene.peers} peers, b = {scene.tolerated}, attackers: {who}; up to {scene.validators} validators",
             f"{scene.steps} steps of {scene.dimension} parameters, seed {scene.seed}; network: {network}",
@@ -180,6 +183,8 @@ def check(script: Script, name: str) -> None:
     scene = script.scene
     if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
         raise ScriptError(f"'{name}': attackers are peers of the roster, and not all of them")
+    if scene.channel not in ("broadcast", "ideal"):
+        raise ScriptError(f"'{name}': there is no channel '{scene.channel}'")
     for action in script.actions:
         if action.do not in VERBS:
             raise ScriptError(f"'{name}': nobody can '{action.do}'; there is {', '.join(sorted(VERBS))}")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from btard.training.registry import known_names
+from btard.training.registry import find_by_name, known_names
 from hypothesis import strategies as st
 
-from btard_adversary.actions import VALUES
+from btard_adversary.actions import NOISE, VALUES
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import EVERYONE, Action, Scene, Schedule, Script
 
-MOST_PEERS, FEWEST_PEERS = 18, 4
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
 PHASE_OF = {"Commit": "COMMIT", "Aggregate": "AGGREGATE", "Reveal": "REVEAL", "Report": "REPORT"}
@@ -32,22 +31,22 @@ def named_attacks() -> list[str]:
 
 @st.composite
 def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
-    """A swarm of ``FEWEST_PEERS`` to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
+    """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
     tolerated = draw(st.integers(1, (most - 2) // 2))
-    peers = draw(st.integers(max(2 * tolerated + 2, FEWEST_PEERS), min(2 * tolerated + 4, most)))
-    attackers = draw(st.lists(st.integers(0, peers - 1), unique=True, min_size=1, max_size=tolerated))
-    newcomer = draw(st.sampled_from([0, 0, 0, 0, 1]))
+    peers = draw(st.integers(2 * tolerated + 2, min(2 * tolerated + 4, most)))
+    attackers = draw(st.integers(1, tolerated))
+    first = draw(st.integers(0, peers - 1))
     return Scene(
         peers=peers,
         tolerated=tolerated,
-        attackers=tuple(sorted(attackers)),
+        attackers=tuple(sorted((first + 2 * index) % peers for index in range(attackers))),
         validators=draw(st.integers(1, 3)),
-        steps=draw(st.integers(3, 6)),
-        dimension=draw(st.sampled_from([24, 40])),
+        steps=draw(st.integers(3, 5)),
         seed=draw(st.integers(0, 999)),
+        channel=draw(st.sampled_from(["ideal", "broadcast"])),
         schedule=draw(schedules()),
-        newcomer=newcomer,
-        leaver=draw(st.sampled_from([0, 0, 0, 2])) if peers > 2 * tolerated + 3 else 0,
+        newcomer=draw(st.sampled_from([0, 0, 0, 0, 0, 1])),
+        leaver=draw(st.sampled_from([0, 0, 0, 0, 0, 2])),
     )
 
 
@@ -102,24 +101,42 @@ def values(draw: st.DrawFn) -> dict[str, object]:
     return found
 
 
-def kinds() -> st.SearchStrategy[dict[str, object]]:
-    """What an action is about; one in four is a step of a named attack."""
-    named = st.sampled_from(named_attacks()).map(lambda name: {"do": "attack", "how": name})
-    return st.one_of(alterations(), transmissions(), values(), named)
+@lru_cache(maxsize=2)
+def kinds(links: bool) -> st.SearchStrategy[dict[str, object]]:
+    """What an action is about; with ``links`` also what happens to frames. One in four is a step of a named attack."""
+    named = [name for name in named_attacks() if links or not on_links(name)]
+    attack = st.sampled_from(named).map(lambda name: {"do": "attack", "how": name})
+    said = alterations().filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
+    computed = values().filter(lambda what: links or what["do"] not in ("twin", "refuse"))
+    return st.one_of(said, said, computed, attack, *([transmissions(), transmissions()] if links else []))
+
+
+def on_links(name: str) -> bool:
+    """Whether a named attack acts on links."""
+    return bool(getattr(find_by_name("btard.attacks", "attack", name), "on_links", False))
 
 
 @st.composite
-def actions(draw: st.DrawFn, step: int | None = None, most: int = 5) -> Action:
+def actions(draw: st.DrawFn, step: int | None = None, most: int = 5, links: bool = True) -> Action:
     """One action, in ``step`` or in any of the first ``most``."""
-    what = draw(kinds())
+    what = draw(kinds(links))
     when = draw(st.integers(1, most)) if step is None else step
     made: Action = Action(attacker=draw(small), step=when, victim=draw(small), **what)  # type: ignore[arg-type]
     return made
 
 
 @st.composite
-def scripts(draw: st.DrawFn, most_peers: int = 10, most_actions: int = 4) -> Script:
+def noise(draw: st.DrawFn, step: int) -> Action:
+    """Random bytes in place of frames of one phase: what a fuzzer sends that knows nothing about the protocol."""
+    where = {"phase": draw(st.sampled_from(PHASES)), "frame": draw(st.sampled_from(["message", "echo"]))}
+    made = Action(draw(small), step, "corrupt", how=NOISE, to=draw(masks), victim=draw(small), **where)
+    return made
+
+
+@st.composite
+def scripts(draw: st.DrawFn, most_peers: int = 10, most_actions: int = 5) -> Script:
     """A whole run: a scene, and up to ``most_actions`` actions."""
     scene = draw(scenes(most_peers))
-    acts = draw(st.lists(actions(most=scene.steps), min_size=0, max_size=most_actions))
+    what = actions(most=scene.steps - 1, links=scene.channel == "broadcast")
+    acts = draw(st.lists(what, min_size=1, max_size=most_actions))
     return Script(scene, tuple(acts))

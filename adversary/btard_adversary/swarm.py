@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from btard.network.coalition import Recruiter, Seating, World
 from btard.network.links import FaultyLinks, Links
-from btard.network.simulator import AgreementBroken, Observed, Seat
+from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.encoding import expand, tagged_hash
@@ -123,8 +123,26 @@ def links_of(schedule: Schedule, peers: tuple[PeerId, ...]) -> Links:
     return FaultyLinks(0.1, DELAY, loss=0.2, duplication=0.2, jitter=0.3, retry=0.1, seed=schedule.seed)
 
 
+MAX_EXCHANGES = 600
+"""Exchanges of one step on the ideal channel, likewise."""
+
+
+class IdealStage(Simulation):
+    """A scripted swarm on the ideal channel; it notices steps that do not end."""
+
+    spent = 0
+    now = 0.0
+
+    def exchange(self) -> None:
+        """Count exchanges."""
+        self.spent += 1
+        if self.spent > MAX_EXCHANGES:
+            raise Violation("PROP-4", "liveness", f"a step does not end within {MAX_EXCHANGES} exchanges")
+        super().exchange()
+
+
 class Stage(NetworkSimulation):
-    """The simulation of a scripted swarm: it notices steps that do not end."""
+    """A scripted swarm on its network; it notices steps that do not end."""
 
     spent = 0
 
@@ -165,8 +183,7 @@ class Swarm:
             self.genesis = Genesis(self.config, self.roster, start)
             self.players = {k.peer_id: self.player(self.seating(k)) for k in keys if k.peer_id in self.coalition}
             self.recorders = {peer: Recorder(peer, self.world, player) for peer, player in self.players.items()}
-            links = links_of(self.scene.schedule, self.roster)
-            self.simulation = Stage(self.genesis, keys, parameters, self.task, self.world, self.recorders, links=links)
+            self.simulation = self.stage(keys, parameters)
         self.simulation.record = lambda peer, record: self.records.setdefault(peer, []).append(record)
         self.simulation.keep = self.keep
         if self.scene.leaver:
@@ -177,9 +194,17 @@ class Swarm:
         """The agreed state before every step."""
         self.times: list[float] = [0.0]
 
+    def stage(self, keys: list[Identity], parameters: Float32) -> Stage | IdealStage:
+        """The simulation of the scene's channel."""
+        if self.scene.channel == "ideal":
+            return IdealStage(self.genesis, keys, parameters, self.task, self.world, self.recorders)
+        links = links_of(self.scene.schedule, self.roster)
+        return Stage(self.genesis, keys, parameters, self.task, self.world, self.recorders, links=links)
+
     def seating(self, identity: Identity) -> Seating:
         """One attacker's place."""
-        return Seating(identity.peer_id, self.world, self.task, 0, 1, None, self.scene.seed, identity)
+        ideal = self.scene.channel == "ideal"
+        return Seating(identity.peer_id, self.world, self.task, 0, 1, None, self.scene.seed, identity, ideal)
 
     def keep(self, peer: PeerId, content: bytes) -> None:
         """Keep an aggregate, as a run directory does."""
