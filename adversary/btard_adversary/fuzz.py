@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -12,13 +13,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, Verbosity, seed, settings
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
+from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from btard_adversary.coverage import Tracer, all_requirements
-from btard_adversary.machine import Counts, SwarmMachine, verdict_of
+from btard_adversary.machine import Counts, Play, SwarmMachine, verdict_of
 from btard_adversary.script import Action, Scene, Schedule, Script
-from btard_adversary.swarm import Violation
+from btard_adversary.strategies import scenes
+from btard_adversary.swarm import Swarm, Violation
 
 BATCH = 15
 """Examples between two looks at the clock."""
@@ -141,20 +144,24 @@ def machine_of(vary: Variation, blind: bool) -> type[SwarmMachine]:
     return Machine
 
 
-def run_batch(machine: type[SwarmMachine], number: int, examples: int) -> Violation | None:
-    """Let Hypothesis play some swarms; the violation that it ends with, if any."""
-    chosen = settings(
+def batch_settings(examples: int, *phases: Phase) -> settings:
+    """Hypothesis as a generator: no database, no deadline, no shrinking of its own."""
+    return settings(
         max_examples=max(1, examples),
         stateful_step_count=STEPS,
-        phases=[Phase.generate],
+        phases=[Phase.generate, *phases],
         database=None,
         deadline=None,
         verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
     )
+
+
+def run_batch(machine: type[SwarmMachine], number: int, examples: int) -> Violation | None:
+    """Let Hypothesis play some swarms; the violation that it ends with, if any."""
     try:
-        run_state_machine_as_test(seed(number)(machine), settings=chosen)
+        run_state_machine_as_test(seed(number)(machine), settings=batch_settings(examples))
     except Violation as violation:
         return violation
     return None
@@ -206,8 +213,17 @@ def simplify_scene(best: Callable[[], Script], try_out: Callable[[Script], bool]
     changed = False
     for simpler in simpler_scenes(best().scene):
         current = best()
-        changed = try_out(Script(simpler(current.scene), clipped(current.actions))) or changed
+        changed = try_out(replace(current, scene=simpler(current.scene))) or changed
+    current = best()
+    plain = tuple(plainer(action, len(current.scene.attackers)) for action in current.actions)
+    if plain != current.actions:
+        changed = try_out(replace(current, actions=plain)) or changed
     return changed
+
+
+def plainer(action: Action, attackers: int) -> Action:
+    """The action with its attacker named by its index, and no victim but the first."""
+    return replace(action, attacker=action.attacker % attackers, victim=0)
 
 
 def simpler_scenes(scene: Scene) -> Iterator[Callable[[Scene], Scene]]:
@@ -236,14 +252,93 @@ def smaller(scene: Scene, tolerated: int) -> Scene:
     return replace(scene, tolerated=tolerated, peers=peers, attackers=attackers)
 
 
-def clipped(actions: tuple[Action, ...]) -> tuple[Action, ...]:
-    """The actions of a script whose scene has changed: they name attackers and victims modulo their numbers."""
-    return actions
-
-
 def playable(scene: Scene) -> bool:
     """Whether a scene is one that the properties are about."""
     return scene.peers >= 2 * scene.tolerated + 2 and 1 <= len(scene.attackers) <= scene.tolerated and scene.steps >= 2
+
+
+# -- Somebody's own attack -----------------------------------------------------------------------------
+
+
+@dataclass
+class AttackReport:
+    """What an attack achieved."""
+
+    attack: str
+    counts: Counts = field(default_factory=Counts)
+    reach: float = 0.0
+    """The largest distance of an applied part from the honest mean, in units of the bound (CLIP-6)."""
+    script: Script | None = None
+    """The run in which that was."""
+    violation: Violation | None = None
+    ends: Counter[str] = field(default_factory=Counter)
+    """How attackers ended."""
+    seconds: float = 0.0
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield f"attack {self.attack}: {self.counts.swarms:,} swarms, {self.counts.steps:,} steps, {self.seconds:.0f} s"
+        yield f"largest deviation of an applied part from the honest mean: {self.reach:.3f} of the bound (CLIP-6)"
+        yield "attackers: " + ", ".join(f"{count:,} {end}" for end, count in self.ends.most_common())
+        yield "no property was violated" if self.violation is None else str(self.violation)
+        yield from self.script.text().splitlines() if self.script is not None else ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "attack": self.attack,
+            "swarms": self.counts.swarms,
+            "steps": self.counts.steps,
+            "reach": self.reach,
+            "ends": dict(self.ends),
+            "violation": None if self.violation is None else str(self.violation),
+            "script": None if self.script is None else self.script.as_dict(),
+        }
+
+
+def attack_script(name: str, scene: Scene, first: int) -> Script:
+    """All attackers of a scene carry out the named attack in every step from ``first`` on."""
+    places = [(who, step) for step in range(first, scene.steps) for who in range(len(scene.attackers))]
+    return Script(scene, tuple(Action(who, step, "attack", how=name) for who, step in places))
+
+
+def search_attack(name: str, seconds: float, first_seed: int = 0, examples: int = EXAMPLES) -> AttackReport:
+    """Let Hypothesis look for the scene in which a named attack, or ``module:name``, moves the model farthest."""
+    report, began = AttackReport(name), time.monotonic()
+
+    def one(scene: Scene, first: int) -> None:
+        script = attack_script(name, scene, first)
+        play = Play(scene)
+        for action in script.actions:
+            play.swarm.act(action)
+        try:
+            play.finish()
+        except Violation as violation:
+            report.violation = report.violation or violation
+            report.script = script
+        report.counts.add(play.counts)
+        report.ends.update(ends_of(play.swarm))
+        if play.watch.reach > report.reach and report.violation is None:
+            report.reach, report.script = play.watch.reach, script
+        target(play.watch.reach)
+
+    batch = 0
+    while time.monotonic() - began < seconds and report.counts.swarms < examples and report.violation is None:
+        most = max(1, min(BATCH, examples - report.counts.swarms))
+        search = given(scenes(), st.integers(0, 2))(one)
+        seed(first_seed * 1_000_003 + batch)(batch_settings(most, Phase.target)(search))()
+        batch += 1
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def ends_of(swarm: Swarm) -> list[str]:
+    """How each attacker of a finished run ended."""
+    members = swarm.members
+    if not members:
+        return []
+    removals = {removal.peer: f"{removal.how.value}: {removal.fault.text}" for removal in members[0].state.removals}
+    return [removals.get(peer, "kept their seats") for peer in swarm.coalition]
 
 
 # -- Many campaigns ----------------------------------------------------------------------------------
@@ -265,12 +360,14 @@ def campaigns(
             yield future.result()
 
 
-def shared(name: str, seconds: float, first_seed: int, jobs: int, examples: int = EXAMPLES) -> Campaign:
+def shared(
+    name: str, seconds: float, first_seed: int, jobs: int, examples: int = EXAMPLES, blind: bool = False
+) -> Campaign:
     """One campaign on several cores: each plays other swarms; the first violation found is the result."""
     whole = Campaign(name)
     share = -(-examples // max(1, jobs))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        parts = [pool.submit(campaign, name, seconds, first_seed + 7919 * job, share) for job in range(jobs)]
+        parts = [pool.submit(campaign, name, seconds, first_seed + 7919 * job, share, blind) for job in range(jobs)]
         for part in parts:
             done = part.result()
             whole.counts.add(done.counts)

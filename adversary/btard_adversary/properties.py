@@ -50,6 +50,8 @@ class Watch:
     seen: int = 0
     """Records looked at so far."""
     last: State | None = None
+    reach: float = 0.0
+    """The largest distance of an applied part from the honest mean, in units of the bound on it (PROP-5)."""
 
     @property
     def coalition(self) -> frozenset[PeerId]:
@@ -242,7 +244,9 @@ def check_part(
     epsilon = config.residual_ratio * radius
     if honest > lying + config.residual_ratio:
         bound = distance_bound(honest, lying, spread, radius, epsilon)
-        if float(norm(applied.astype(np.float64) - center)) > bound * (1 + 1e-6):
+        ratio = float(norm(applied.astype(np.float64) - center)) / bound
+        watch.reach = max(watch.reach, ratio)
+        if ratio > 1 + 1e-6:
             watch.fail("PROP-5", SAFETY, f"{where} is farther from the honest mean than the bound on CenteredClip")
 
 

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -501,6 +502,20 @@ def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list
         print(f"{'':{width}}  -> {verdict or 'no verdict stated'}")
 
 
+COMMANDS = "btard.commands"
+"""Entry points of commands that other packages bring: functions that typer reads."""
+
+
+def add_commands() -> None:
+    """Take in the commands of installed packages, once."""
+    known = {command.name for command in app.registered_commands}
+    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
+        if point.name not in known:
+            brought = point.load()
+            epilog = getattr(sys.modules[brought.__module__], "EPILOG", None)
+            app.command(name=point.name, epilog=epilog)(brought)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Entry point: one sentence and exit code 2 for every wrong call, never a traceback.
 
@@ -508,6 +523,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     if arguments is None and hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a reader that went away is no verdict
+    add_commands()
     run: Callable[..., Any] = typer.main.get_command(app)
     try:
         sys.exit(run(args=arguments, prog_name="btard", standalone_mode=False) or 0)
