@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from btard_adversary.fuzz import Campaign
 
 EPILOG = "Examples: btard fuzz --minutes 5; btard fuzz --variant opening-unchecked; btard fuzz --rule my_module:my_rule"
-    "Examples: btard fuzz --minutes 5 | btard fuzz --variant opening-unchecked | btard fuzz --rule my_module:my_rule"
-)
 
 
 def fuzz(
