@@ -169,7 +169,7 @@ class Watcher:
         for link in node.links.values():
             self.raise_to("brought", link.brought / limits.share)
             self.raise_to("early", link.early / limits.early)
-        self.raise_to("passed", max(node.passed.values(), default=0) / limits.frames)
+        self.raise_to("passed", max(node.passed.values(), default=0) / limits.authored)
         self.raise_to("answered", max(node.answered.values(), default=0) / ANSWERS)
 
     def raise_to(self, name: str, value: float) -> None:
@@ -216,6 +216,20 @@ def test_honest_peers_never_use_up_their_shares(overlay: str, attackers: int, mo
     )
     assert all(watcher.most[name] <= 0.75 for name in ("brought", "early", "passed", "answered")), watcher.most
     assert watcher.most["brought"] > 0
+
+
+@pytest.mark.requirement("LIM-4")
+@pytest.mark.parametrize("peers", [4, 64, 128, 1024])
+def test_two_fallbacks_fit_into_one_phase(peers: int) -> None:
+    """A message, an echo, relays (two for each faulty author), an offer, two requests, two answers; twice; and what
+    an honest peer sends before its fallback in a third phase, with a part before each."""
+    faulty = (peers - 1) // 2
+    broadcast = 2 + (peers - faulty) + 2 * faulty + 1 + 2 + 2
+    assert 2 * broadcast + 7 + 3 <= Limits(peers, 4 * peers).share
+    limits = Limits(peers, 4 * peers, relays=True)
+    relays = 2 * (faulty + 1) + 2 + 1  # of each author: two of each length, my own, a decided message
+    assert limits.authored + relays <= limits.frames
+    assert 4 * limits.frames * peers <= limits.share
 
 
 # -- Floods -----------------------------------------------------------------------------------------
@@ -414,9 +428,9 @@ def test_of_one_author_no_more_is_passed_on_than_its_share() -> None:
     queued, carrier = len(node.outbox), identities(4, 0)[2]
     for frame in frames:
         node.read(simulation.now, carrier.peer_id, encode_frame(frame))
-    assert len(frames) > node.limits.frames == len(node.outbox) - queued
+    assert len(frames) > node.limits.authored == len(node.outbox) - queued
     node.read(simulation.now, carrier.peer_id, encode_frame(seal(carrier, by.run, slots[0], bytes(32), b"")))
-    assert len(node.outbox) - queued == node.limits.frames + 1  # another author has a share of its own
+    assert len(node.outbox) - queued == node.limits.authored + 1  # another author has a share of its own
     assert node.links[by.identity.peer_id].early > 50 * node.links[carrier.peer_id].early > 0
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from btard.protocol.broadcast import Frame, Relay
 from btard.protocol.encoding import Oversized
+from btard.protocol.membership import LETTER_BYTES, MAX_CANDIDATES
 from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
 from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
 
@@ -20,9 +21,9 @@ DIGEST_BYTES = 34
 VOUCHER_BYTES = 102
 """Of one peer's signature with its name, in a relay."""
 SPARE_FRAMES = 64
-"""Frames per phase that one link may bring beyond two for every peer."""
+"""Frames per phase that one link may bring beyond four for every peer."""
 SPARSE_PHASES = 4
-"""How many phases' frames a link of a sparse overlay may bring in one phase of mine."""
+"""How many agreed phases' frames a link of a sparse overlay may bring in one phase of mine."""
 FRAME_COST = 1024
 """Bytes that keeping a frame costs beyond its own."""
 EARLY_GRADIENTS = 2
@@ -30,7 +31,7 @@ EARLY_GRADIENTS = 2
 ANSWERS = 4
 """Requests of one peer about one phase that are answered."""
 REMEMBERED_PHASES = 12
-"""For how many phases a link's frames are known again if they come twice."""
+"""How many past phases a node has in view: it takes frames about them, and knows again what it has seen of them."""
 FRAME_KINDS = 5
 VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
 
@@ -86,13 +87,18 @@ class Limits:
 
     @property
     def frames(self) -> int:
-        """How many different frames one author may send, and a link bring, in one phase."""
+        """How many different frames an honest peer sends at most while another one is in one phase: two fallbacks."""
+        return 4 * self.peers + SPARE_FRAMES
+
+    @property
+    def authored(self) -> int:
+        """How many envelopes of one author are passed on between two deliveries."""
         return 2 * self.peers + SPARE_FRAMES
 
     @property
     def share(self) -> int:
         """How many different frames one link may bring in one phase."""
-        return self.frames * (SPARSE_PHASES * self.peers if self.relays else 1)
+        return self.frames * (SPARSE_PHASES * (self.peers + MAX_CANDIDATES) if self.relays else 1)
 
     @property
     def early(self) -> int:
@@ -121,11 +127,12 @@ class Limits:
         """Whether ``frame`` has a place in its phase: its kind, its part, the length of its chain, its ``size``."""
         slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
         if isinstance(frame, Relay):
-            return slot.phase.agreed and 2 * len(frame.signatures) < self.peers
+            return slot.phase.agreed and slot.part == ECHO and 2 * len(frame.signatures) < self.peers
         if isinstance(frame, Envelope):
             agreed = slot.phase.agreed
             longest = self.part if not agreed else self.vote if slot.phase in VOTES else self.message
-            return slot.part <= (ECHO if agreed else self.peers - 1) and size <= longest  # requirement: LIM-1
+            last = ECHO if agreed else self.peers - 1
+            return slot.phase not in LETTER_BYTES and slot.part <= last and size <= longest  # requirement: LIM-1
         return slot.phase.agreed
 
 
