@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from btard.protocol.broadcast import Frame, Relay
+from btard.protocol.broadcast import VERSIONS, Frame, Relay, frame_items
 from btard.protocol.encoding import Oversized
 from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
 from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
@@ -23,6 +23,8 @@ SPARE_FRAMES = 64
 """Frames per phase that one link may bring beyond two for every peer."""
 SPARSE_PHASES = 4
 """How many phases' frames a link of a sparse overlay may bring in one phase of mine."""
+BYTE_PHASES = 4
+"""How many phases' bytes a link may bring in one phase of mine: of the last one, mine, and two to come."""
 FRAME_COST = 1024
 """Bytes that keeping a frame costs beyond its own."""
 EARLY_GRADIENTS = 2
@@ -32,6 +34,7 @@ ANSWERS = 4
 REMEMBERED_PHASES = 12
 """For how many phases a link's frames are known again if they come twice."""
 FRAME_KINDS = 5
+ANSWER_KIND = 4
 VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
 
 
@@ -95,6 +98,30 @@ class Limits:
         return self.frames * (SPARSE_PHASES * self.peers if self.relays else 1)
 
     @property
+    def items(self) -> int:
+        """Most items of any frame: bodies and parts are one each."""
+        return frame_items(self.peers)
+
+    @property
+    def author_bytes(self) -> int:
+        """Most bytes of one author's frames in one phase: parts, a message, an echo, and a relay of two versions of
+        everyone's echo. A sparse overlay brings two versions of all, and a third of a message that was decided."""
+        versions = VERSIONS if self.relays else 1
+        signed = versions * (EARLY_GRADIENTS * self.part + self.vote) + (self.vote if self.relays else 0)
+        return signed + self.frames * self.relay
+
+    @property
+    def share_bytes(self) -> int:
+        """Bytes of different frames that one link may bring in one phase: answers to two requests come on top of
+        what authors sign."""
+        authors = self.peers if self.relays else 1
+        return BYTE_PHASES * (authors * self.author_bytes + ANSWERS * self.ask) + 2 * self.answer
+
+    def has_room(self, link: Link, size: int) -> bool:
+        """Whether ``link`` may bring another frame, of ``size`` bytes, in this phase."""
+        return link.brought < self.share and link.volume + size <= self.share_bytes
+
+    @property
     def early(self) -> int:
         """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
         return (
@@ -129,12 +156,19 @@ class Limits:
         return slot.phase.agreed
 
 
+def claims_to_answer(data: bytes) -> bool:
+    """Whether a frame can be nothing but an answer. Its kind is the second byte of any array that is a frame."""
+    return data[1:2] == bytes([ANSWER_KIND])
+
+
 @dataclass
 class Link:
     """What one link has brought."""
 
     brought: int = 0
     """Different frames in this phase."""
+    volume: int = 0
+    """Bytes of these."""
     seen: deque[set[bytes]] = field(default_factory=lambda: deque([set()], maxlen=REMEMBERED_PHASES))
     """Digests of the frames of the last phases."""
     early: int = 0
@@ -150,7 +184,13 @@ class Link:
         self.seen[-1].add(digest)
         return True
 
+    def charge(self, data: bytes) -> None:
+        """Count a frame that is let in."""
+        self.brought += 1
+        self.volume += len(data)
+        self.owed -= claims_to_answer(data)
+
     def next_phase(self) -> None:
         """A new phase begins, with a new share."""
-        self.brought = self.owed = 0
+        self.brought = self.volume = self.owed = 0
         self.seen.append(set())

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link
+from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link, claims_to_answer
 from btard.protocol.broadcast import (
     VERSIONS,
     Answer,
@@ -113,7 +113,7 @@ class Node:
         self.passed: Counter[PeerId] = Counter()
         """Frames passed on in this phase, by author."""
         self.answered: Counter[tuple[PeerId, Key]] = Counter()
-        self.decode: Callable[[bytes, int], Frame] = decode_frame
+        self.decode: Callable[[bytes, int, int], Frame] = decode_frame
         self.flooding: dict[Key, Flooding] = {}
         self.gate: Callable[[], bool] = lambda: True
         """Whether the protocol may go on after an exchange; a simulator holds rushing attackers back with it."""
@@ -182,9 +182,11 @@ class Node:
         return sends
 
     def read(self, now: float, sender: PeerId, data: bytes) -> None:
-        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6."""
+        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6, LIM-10."""
+        limits = self.limits
         try:
-            frame = self.decode(data, self.limits.frame) if self.lets_in(sender, data) else None
+            # requirement: LIM-10
+            frame = self.decode(data, limits.frame, limits.items) if self.lets_in(sender, data) else None
         except ProtocolError:
             frame = None
         if frame is None:
@@ -193,7 +195,7 @@ class Node:
             self.receive(now, sender, frame, len(data))
 
     def receive(self, now: float, sender: PeerId, frame: Frame, size: int) -> None:
-        """Take in a frame of ``size`` bytes. Source: LIM-3 … LIM-7."""
+        """Take in a frame of ``size`` bytes. Source: LIM-1, LIM-5, LIM-7 … LIM-9."""
         if not self.admits(sender, frame, size):
             self.ignored += 1
             return
@@ -210,25 +212,23 @@ class Node:
     # -- Taking frames ------------------------------------------------------------------------------
 
     def lets_in(self, sender: PeerId, data: bytes) -> bool:
-        """Whether a link may bring these bytes now: of a peer, within its share, not a copy. Raises
-        :class:`Oversized`."""
+        """Whether a link may bring these bytes now: of a peer, no answer that nobody asked for, within its share, not
+        a copy. Nothing of them is read but their kind. Raises :class:`Oversized`."""
         if sender == self.id or not self.knows(sender):
             return False  # requirement: LIM-3
         link = self.links[sender]
         self.limits.check_size(data)
-        if link.brought >= self.limits.share or not link.is_new(data):
+        if claims_to_answer(data) and link.owed <= 0:
+            return False  # requirement: LIM-6
+        if not self.limits.has_room(link, len(data)) or not link.is_new(data):
             return False  # requirement: LIM-4
-        link.brought += 1
+        link.charge(data)
         return True
 
     def admits(self, sender: PeerId, frame: Frame, size: int) -> bool:
-        """Whether a frame has a place now, and was asked for if it is an answer, and is to be answered if it
-        asks. Passes it on if the overlay is sparse."""
+        """Whether a frame has a place now, and is to be answered if it asks. Passes it on if the overlay is sparse."""
         if not self.limits.fits(frame, size) or not self.recent(key_of(frame)):
             return False
-        if isinstance(frame, Answer):
-            self.links[sender].owed -= 1
-            return self.links[sender].owed >= 0  # requirement: LIM-6
         if isinstance(frame, Ask):
             self.answered[sender, key_of(frame)] += 1
             return self.answered[sender, key_of(frame)] <= ANSWERS  # requirement: LIM-7
