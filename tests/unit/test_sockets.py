@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ from btard.conformance.audit import audit
 from btard.network.limits import Limits
 from btard.network.node import Node
 from btard.network.sockets import COUNT, HEADER, PENDING, Address, Outgoing, SocketPeer, Stream, dial
+from btard.network.store import Journal
 from btard.network.surviving import PeerStore, SurvivingNode
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure
@@ -350,6 +352,32 @@ def test_a_declared_length_beyond_the_limit_ends_the_connection() -> None:
 
     undisturbed(carried(swarm, scenario))
     assert swarm[0].door.refused == 1
+
+
+# -- Errors of its own -----------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CLOCK-11", "REC-5")
+@pytest.mark.parametrize("kind", ["take", "wake", "answer"])
+def test_a_peer_whose_disk_is_full_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    append, refused = Journal.append, []
+
+    def full(journal: Journal, value: Any) -> None:
+        if value[0] == kind and (kind == "wake" or journal.path.stat().st_size > 3_000):
+            refused.append(value)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(journal, value)
+
+    monkeypatch.setattr(Journal, "append", full)
+    others = [member(index) for index in range(1, 4)]
+    if kind == "wake":  # somebody is missed, so deadlines count
+        absent = others.pop()
+    victim = member(0, folder=tmp_path)
+    swarm = [victim, *others, absent] if kind == "wake" else [victim, *others]
+    ended = carried(swarm, absent=int(kind == "wake"))
+    assert isinstance(ended[0], ProtocolError) and "No space left" in str(ended[0])
+    assert len(refused) == 1  # it took in nothing more
+    assert kind == "wake" or {removal.peer for removal in agree(ended[1:]).removals} <= {victim.node.id}
 
 
 # -- Processes ------------------------------------------------------------------------------------

@@ -286,7 +286,7 @@ class Door:
                 return
             if number > last:
                 self.arrived[peer] = session, number
-                self.bring(peer, data)
+                self.bring(peer, data)  # raises Refused if this peer could not keep it: then it is not acknowledged
             await asyncio.sleep(0)  # the other links' turn
 
     def note(self, refused: Refused) -> None:
@@ -320,6 +320,8 @@ class SocketPeer:
         self.heard: Counter[PeerId] = Counter()
         """Start lists that each peer sent."""
         self.started, self.busy = node.begun, False
+        self.failure: ProtocolError | None = None
+        """What went wrong with this peer itself, if anything did."""
         self.done = asyncio.Event()
         self.alarm: asyncio.TimerHandle | None = None
         self.executor = ThreadPoolExecutor(1)
@@ -349,8 +351,9 @@ class SocketPeer:
                 await asyncio.sleep(self.node.timing.skew + 2 * self.node.timing.delay)  # requirement: CLOCK-5
         finally:
             await self.stop()
-        if self.node.error is not None:
-            raise self.node.error
+        error = self.failure or self.node.error
+        if error is not None:
+            raise error
         if self.node.state is None:
             raise ProtocolError("the run was stopped before its end")
         return self.node.state
@@ -379,8 +382,14 @@ class SocketPeer:
     def watch(self, task: asyncio.Task[None]) -> None:
         """A task has ended."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.node.error = ProtocolError(f"the peer failed: {error!r}")
-            self.done.set()
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End this peer for an error of its own, such as a full disk; the first one is told."""
+        if self.failure is None:
+            self.failure = ProtocolError(f"the peer failed: {error!r}")
+            self.failure.__cause__ = error
+        self.done.set()
 
     # -- The start ------------------------------------------------------------------------------
 
@@ -436,12 +445,18 @@ class SocketPeer:
     # -- The run --------------------------------------------------------------------------------
 
     def take(self, sender: PeerId, data: bytes) -> None:
-        """Something arrived."""
-        if data[:1] == START:
-            self.hear_start(sender, data)
-        else:
-            self.node.read(self.now(), sender, data)
-            self.settle()
+        """Something arrived. Raises :class:`Refused` if this peer has failed: an error of its own, also one of the
+        operating system, is not taken for a broken connection, and the frame is not acknowledged. Source: REC-5."""
+        try:
+            if self.failure is None and data[:1] == START:
+                self.hear_start(sender, data)
+            elif self.failure is None:
+                self.node.read(self.now(), sender, data)
+                self.settle()
+        except Exception as error:
+            self.fail(error)
+        if self.failure is not None:
+            raise Refused("this peer has failed")  # requirement: CLOCK-11
 
     def settle(self) -> None:
         """Send what the node wants sent, answer what it asks, set its alarm."""
@@ -474,8 +489,11 @@ class SocketPeer:
 
     def wake(self) -> None:
         """A deadline has come."""
-        self.node.wake(max(self.now(), self.node.wake_at or 0.0))
-        self.settle()
+        try:
+            self.node.wake(max(self.now(), self.node.wake_at or 0.0))
+            self.settle()
+        except Exception as error:
+            self.fail(error)
 
     async def compute(self, request: ComputeGradient) -> None:
         """Evaluate a gradient beside everything else."""
