@@ -251,7 +251,7 @@ def read_item(data: bytes, position: int, shape: Shape = ANYTHING) -> tuple[Item
         elif major == SIMPLE:
             entries.append(CONSTANTS[argument])
         elif major in (TEXT, MAP) and not shape.named:
-            raise Malformed("neither text nor a map belongs here")  # requirement: ENC-14
+            raise Malformed("neither text nor a map belongs here")
         elif argument > len(data) - position:  # every byte or entry takes a byte
             raise Malformed("a declared length exceeds the bytes that are left")  # requirement: ENC-12
         elif major in (BYTES, TEXT):
