@@ -6,7 +6,7 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from btard.protocol.broadcast import Frame, Relay
+from btard.protocol.broadcast import VERSIONS, Frame, Relay, frame_items
 from btard.protocol.encoding import Oversized
 from btard.protocol.membership import LETTER_BYTES, MAX_CANDIDATES
 from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
@@ -24,6 +24,8 @@ SPARE_FRAMES = 64
 """Frames per phase that one link may bring beyond four for every peer."""
 SPARSE_PHASES = 4
 """How many agreed phases' frames a link of a sparse overlay may bring in one phase of mine."""
+BYTE_PHASES = 4
+"""How many phases' bytes a link may bring in one phase of mine: of the last one, mine, and two to come."""
 FRAME_COST = 1024
 """Bytes that keeping a frame costs beyond its own."""
 EARLY_GRADIENTS = 2
@@ -33,6 +35,7 @@ ANSWERS = 4
 REMEMBERED_PHASES = 12
 """How many past phases a node has in view: it takes frames about them, and knows again what it has seen of them."""
 FRAME_KINDS = 5
+ANSWER_KIND = 4
 VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
 
 
@@ -101,6 +104,30 @@ class Limits:
         return self.frames * (SPARSE_PHASES * (self.peers + MAX_CANDIDATES) if self.relays else 1)
 
     @property
+    def items(self) -> int:
+        """Most items of any frame: bodies and parts are one each."""
+        return frame_items(self.peers)
+
+    @property
+    def author_bytes(self) -> int:
+        """Most bytes of one author's frames in one phase: parts, a message, an echo, and a relay of two versions of
+        everyone's echo. A sparse overlay brings two versions of all, and a third of a message that was decided."""
+        versions = VERSIONS if self.relays else 1
+        signed = versions * (EARLY_GRADIENTS * self.part + self.vote) + (self.vote if self.relays else 0)
+        return signed + self.frames * self.relay
+
+    @property
+    def share_bytes(self) -> int:
+        """Bytes of different frames that one link may bring in one phase: answers to two requests of this phase and
+        of the last come on top of what authors sign."""
+        authors = self.peers if self.relays else 1
+        return BYTE_PHASES * (authors * self.author_bytes + ANSWERS * self.ask) + 4 * self.answer
+
+    def has_room(self, link: Link, size: int) -> bool:
+        """Whether ``link`` may bring another frame, of ``size`` bytes, in this phase."""
+        return link.brought < self.share and link.volume + size <= self.share_bytes
+
+    @property
     def early(self) -> int:
         """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
         return (
@@ -136,18 +163,27 @@ class Limits:
         return slot.phase.agreed
 
 
+def claims_to_answer(data: bytes) -> bool:
+    """Whether a frame can be nothing but an answer. Its kind is the second byte of any array that is a frame."""
+    return data[1:2] == bytes([ANSWER_KIND])
+
+
 @dataclass
 class Link:
     """What one link has brought."""
 
     brought: int = 0
     """Different frames in this phase."""
+    volume: int = 0
+    """Bytes of these."""
     seen: deque[set[bytes]] = field(default_factory=lambda: deque([set()], maxlen=REMEMBERED_PHASES))
     """Digests of the frames of the last phases."""
     early: int = 0
     """Bytes of the peer's frames that are kept for phases to come."""
     owed: int = 0
-    """Answers that I asked for in this phase."""
+    """Answers that I asked for in this phase and have not got."""
+    overdue: int = 0
+    """The same of the phase before: an answer may be on the way when the phase ends."""
 
     def is_new(self, data: bytes) -> bool:
         """Whether these bytes come for the first time; remembers them."""
@@ -157,7 +193,21 @@ class Link:
         self.seen[-1].add(digest)
         return True
 
+    def charge(self, data: bytes) -> None:
+        """Count a frame that is let in."""
+        self.brought += 1
+        self.volume += len(data)
+        if claims_to_answer(data):
+            late = self.overdue > 0
+            self.overdue, self.owed = self.overdue - late, self.owed - (not late)
+
+    @property
+    def expects(self) -> bool:
+        """Whether an answer is asked for: else none is let in."""
+        return self.owed + self.overdue > 0
+
     def next_phase(self) -> None:
         """A new phase begins, with a new share."""
-        self.brought = self.owed = 0
+        self.overdue, self.owed = self.owed, 0
+        self.brought = self.volume = 0
         self.seen.append(set())

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link
+from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link, claims_to_answer
 from btard.protocol.broadcast import (
     VERSIONS,
     Answer,
@@ -116,7 +116,7 @@ class Node:
         self.waiting: list[Arrival] = []
         """Relays of my phase that came before my fallback began, on a sparse overlay."""
         self.answered: Counter[tuple[PeerId, Key]] = Counter()
-        self.decode: Callable[[bytes, int], Frame] = decode_frame
+        self.decode: Callable[[bytes, int, int], Frame] = decode_frame
         self.flooding: dict[Key, Flooding] = {}
         """What I passed on, by phase, as long as the phase is in view."""
         self.gate: Callable[[], bool] = lambda: True
@@ -187,9 +187,11 @@ class Node:
         return sends
 
     def read(self, now: float, sender: PeerId, data: bytes) -> None:
-        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6."""
+        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6, LIM-10."""
+        limits = self.limits
         try:
-            frame = self.decode(data, self.limits.frame) if self.lets_in(sender, data) else None
+            # requirement: LIM-10
+            frame = self.decode(data, limits.frame, limits.items) if self.lets_in(sender, data) else None
         except ProtocolError:
             frame = None
         if frame is None:
@@ -198,7 +200,7 @@ class Node:
             self.receive(now, sender, frame, len(data))
 
     def receive(self, now: float, sender: PeerId, frame: Frame, size: int) -> None:
-        """Take in a frame of ``size`` bytes. Source: LIM-3 … LIM-9."""
+        """Take in a frame of ``size`` bytes. Source: LIM-1, LIM-5, LIM-7 … LIM-9."""
         arrival, key = Arrival(now, sender, frame), key_of(frame)
         if not self.admits(arrival, size):
             self.ignored += 1
@@ -218,26 +220,25 @@ class Node:
     # -- Taking frames ------------------------------------------------------------------------------
 
     def lets_in(self, sender: PeerId, data: bytes) -> bool:
-        """Whether a link may bring these bytes now: of a peer, within its share, not a copy. Raises
-        :class:`Oversized`."""
+        """Whether a link may bring these bytes now: of a peer, no answer that nobody asked for, within its share, not
+        a copy. Nothing of them is read but their kind. Raises :class:`Oversized`."""
         if sender == self.id or not self.knows(sender):
             return False  # requirement: LIM-3
         link = self.links[sender]
         self.limits.check_size(data)
-        if link.brought >= self.limits.share or not link.is_new(data):
+        if claims_to_answer(data) and not link.expects:
+            return False  # requirement: LIM-6
+        if not self.limits.has_room(link, len(data)) or not link.is_new(data):
             return False  # requirement: LIM-4
-        link.brought += 1
+        link.charge(data)
         return True
 
     def admits(self, arrival: Arrival, size: int) -> bool:
-        """Whether a frame has a place now, and was asked for if it is an answer, and is to be answered if it
-        asks. Passes an envelope on if the overlay is sparse."""
+        """Whether a frame has a place now, and is to be answered if it asks. Passes an envelope on if the overlay is
+        sparse."""
         sender, frame, key = arrival.sender, arrival.frame, key_of(arrival.frame)
         if not self.limits.fits(frame, size) or not self.recent(key) or not self.has_room(arrival, size):
             return False
-        if isinstance(frame, Answer):
-            self.links[sender].owed -= 1
-            return self.links[sender].owed >= 0  # requirement: LIM-6
         if isinstance(frame, Ask):
             self.answered[sender, key] += 1
             return self.answered[sender, key] <= ANSWERS  # requirement: LIM-7
@@ -321,6 +322,10 @@ class Node:
         return author_of(frame) if self.limits.relays and isinstance(frame, (Envelope, Relay)) else arrival.sender
 
     def take_late(self, arrival: Arrival) -> None:
+        """Take in a frame of an earlier phase."""
+        self.look_back(arrival)
+
+    def look_back(self, arrival: Arrival) -> None:
         """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
         frame, key = arrival.frame, key_of(arrival.frame)
         if isinstance(frame, Envelope):
@@ -407,7 +412,7 @@ class Node:
                     if key == self.current and self.task is not None:
                         self.feed(now, arrival)
                     else:
-                        self.take_late(arrival)
+                        self.look_back(arrival)
         self.flooding = {key: passed for key, passed in self.flooding.items() if self.recent(key)}
         self.witnessed = {key: signed for key, signed in self.witnessed.items() if self.recent(key)}
         for asker, key in [known for known in self.answered if not self.recent(known[1])]:
