@@ -25,8 +25,9 @@ def limits(*runs: tuple[int, int]) -> None:
 
     rows = {
         "agreed message": "message", "vote": "vote", "part or disclosure": "part", "echo or relay": "relay",
-        "request": "ask", "answer": "answer", "any frame": "frame", "frames of one author in a phase": "frames",
-        "frames of one link in a phase": "share", "kept early, per peer": "early", "queue to one receiver": "queue",
+        "request": "ask", "answer": "answer", "any frame": "frame", "envelopes of one author passed on": "authored",
+        "frames of one link in a phase": "share", "bytes of one link in a phase": "share_bytes",
+        "items of a frame": "items", "kept early, per peer": "early", "queue to one receiver": "queue",
     }  # fmt: skip
     cog.outl("| limit | " + " | ".join(f"n = {n}, d = {d:,}" for n, d in runs) + " |")
     cog.outl("| --- |" + " ---: |" * len(runs))

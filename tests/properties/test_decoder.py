@@ -243,7 +243,16 @@ def check_coverage(findings: Findings) -> None:
     assert findings.measured >= findings.inputs // 20
 
 
-NAMES = {"Oversized", "NotCanonical", "Malformed", "TooDeep", "MessageError", "LogError", "ConfigurationError"}
+NAMES = {
+    "Oversized",
+    "NotCanonical",
+    "Malformed",
+    "TooDeep",
+    "TooMany",
+    "MessageError",
+    "LogError",
+    "ConfigurationError",
+}
 NAMES |= {"BadKey", "UpdateError"}
 
 

@@ -19,7 +19,9 @@ from btard.protocol.encoding import (
     NotCanonical,
     NotEncodable,
     Oversized,
+    Shape,
     TooDeep,
+    TooMany,
     decode,
     decode_sequence,
     encode,
@@ -364,6 +366,44 @@ def test_memory_is_linear_in_the_input(unit: str) -> None:
     try:
         decode(data, LIMIT)
         assert tracemalloc.get_traced_memory()[1] < 100 * len(data) + 20_000
+    finally:
+        tracemalloc.stop()
+
+
+# -- Shapes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("ENC-14")
+@pytest.mark.parametrize(
+    ("error", "data"),
+    [
+        (None, "8301024180"),
+        (None, "82f6820000"),
+        (TooMany, "8400000000"),
+        (TooMany, "8281008100"),
+        (TooMany, "9a000f4240" + "80" * 1_000_000),
+        (TooDeep, "81818100"),
+        (Malformed, "8160"),
+        (Malformed, "81a0"),
+    ],
+)
+def test_a_shape_bounds_items_depth_and_kinds(error: type[DecodeError] | None, data: str) -> None:
+    shape = Shape(items=5 if error is not TooMany else 4, depth=2)
+    if error is None:
+        assert encode(decode(bytes.fromhex(data), LIMIT, shape)).hex() == data
+    else:
+        with pytest.raises(error):
+            decode(bytes.fromhex(data), 1 << 20, shape)
+
+
+@pytest.mark.requirement("ENC-14")
+def test_what_a_shape_refuses_is_not_built() -> None:
+    data = bytes.fromhex("9a000f4240" + "a0" * 1_000_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMany):
+            decode(data, len(data), Shape(items=1000))
+        assert tracemalloc.get_traced_memory()[1] < 4_000
     finally:
         tracemalloc.stop()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import networkx
@@ -17,7 +17,7 @@ from btard.network.node import Node, key_of_slot
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.bans import Departure, Fault
 from btard.protocol.broadcast import Answer, Ask, Frame, Offer, Relay, decode_frame, encode_frame
-from btard.protocol.encoding import encode
+from btard.protocol.encoding import ARRAY, DecodeError, TooMany, encode, head
 from btard.protocol.identity import Identity
 from btard.protocol.messages import (
     ECHO,
@@ -105,7 +105,7 @@ def test_the_longest_honest_frames_fit(peers: int) -> None:
     messages = list(bulkiest(peers))
     assert all(len(message.body) <= MAX_AGREED_BODY for message in messages)
     echo = bulky(Slot(FAR, FAR, Phase.COMMIT, ECHO), encode(Echo((bytes(32),) * peers).to_item()))
-    vouchers = tuple((bytes(32), bytes(64)) for _ in range((peers - 1) // 2))
+    vouchers = tuple((peer.to_bytes(32, "big"), bytes(64)) for peer in range((peers - 1) // 2))
     slot = Slot(FAR, FAR, Phase.COMMIT)
     part = bulky(Slot(FAR, FAR, Phase.SCATTER, peers - 1), bytes(4 * limits.dimension))
     frames: list[Frame] = [*messages, echo, Relay(echo, vouchers), Offer(slot), part]
@@ -116,6 +116,7 @@ def test_the_longest_honest_frames_fit(peers: int) -> None:
         data = encode_frame(frame)
         limits.check_size(data)
         assert limits.fits(frame, len(data)) and len(data) <= limits.frame
+        assert decode_frame(data, limits.frame, limits.items) == frame
 
 
 @pytest.mark.requirement("LIM-2")
@@ -123,8 +124,9 @@ def test_the_longest_honest_frames_fit(peers: int) -> None:
 def test_a_frame_that_is_longer_than_its_kind_allows_is_not_even_read(kind: int) -> None:
     node = started().nodes[identities(4, 0)[0].peer_id]
     read: list[int] = []
-    node.decode = lambda data, limit: read.append(len(data)) or Offer(Slot(0, 0, Phase.COMMIT))
+    node.decode = lambda data, limit, items: read.append(len(data)) or Offer(Slot(0, 0, Phase.COMMIT))
     limit = node.limits.kinds[kind]
+    node.links[identities(4, 0)[1].peer_id].owed = 2
     for size in (limit, limit + 1):
         node.read(0.0, identities(4, 0)[1].peer_id, bytes([0x82, kind]).ljust(size, b"\0"))
     assert read == [limit]
@@ -155,7 +157,7 @@ class Watcher:
     """The greatest share that any link or author used, as a fraction of what it may."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.most = {"brought": 0.0, "early": 0.0, "passed": 0.0, "answered": 0.0, "ignored": 0}
+        self.most = {"brought": 0.0, "volume": 0.0, "early": 0.0, "passed": 0.0, "answered": 0.0, "ignored": 0}
         original = Node.begin
 
         def begin(node: Node, now: float, request: Any) -> None:
@@ -168,8 +170,9 @@ class Watcher:
         limits = node.limits
         for link in node.links.values():
             self.raise_to("brought", link.brought / limits.share)
+            self.raise_to("volume", link.volume / limits.share_bytes)
             self.raise_to("early", link.early / limits.early)
-        self.raise_to("passed", max(node.passed.values(), default=0) / limits.frames)
+        self.raise_to("passed", max(node.passed.values(), default=0) / limits.authored)
         self.raise_to("answered", max(node.answered.values(), default=0) / ANSWERS)
 
     def raise_to(self, name: str, value: float) -> None:
@@ -214,8 +217,24 @@ def test_honest_peers_never_use_up_their_shares(overlay: str, attackers: int, mo
         for removal in state.removals
         if removal.how is not Departure.ELIMINATED
     )
-    assert all(watcher.most[name] <= 0.75 for name in ("brought", "early", "passed", "answered")), watcher.most
+    assert all(watcher.most[name] <= 0.75 for name in ("brought", "volume", "early", "passed", "answered")), (
+        watcher.most
+    )
     assert watcher.most["brought"] > 0
+
+
+@pytest.mark.requirement("LIM-4")
+@pytest.mark.parametrize("peers", [4, 64, 128, 1024])
+def test_two_fallbacks_fit_into_one_phase(peers: int) -> None:
+    """A message, an echo, relays (two for each faulty author), an offer, two requests, two answers; twice; and what
+    an honest peer sends before its fallback in a third phase, with a part before each."""
+    faulty = (peers - 1) // 2
+    broadcast = 2 + (peers - faulty) + 2 * faulty + 1 + 2 + 2
+    assert 2 * broadcast + 7 + 3 <= Limits(peers, 4 * peers).share
+    limits = Limits(peers, 4 * peers, relays=True)
+    relays = 2 * (faulty + 1) + 2 + 1  # of each author: two of each length, my own, a decided message
+    assert limits.authored + relays <= limits.frames
+    assert 4 * limits.frames * peers <= limits.share
 
 
 # -- Floods -----------------------------------------------------------------------------------------
@@ -399,6 +418,94 @@ def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
         assert node.ignored - before == ignored
 
 
+@pytest.mark.requirement("LIM-6")
+def test_an_answer_is_read_only_if_it_was_asked_for_and_once() -> None:
+    node, sender = started().nodes[identities(4, 0)[1].peer_id], identities(4, 0)[0].peer_id
+    read: list[bytes] = []
+    node.decode = lambda data, limit, items: read.append(data) or decode_frame(data, limit, items)
+    brought = node.links[sender].brought
+    node.read(0.0, sender, b"\x84\x04junk")
+    assert not read and node.links[sender].brought == brought
+    node.links[sender].owed = 1
+    for number in range(3):
+        node.read(0.0, sender, b"\x84\x04" + bytes([number]))
+    assert read == [b"\x84\x04\0"] and node.links[sender].brought == brought + 1
+
+
+@pytest.mark.requirement("LIM-6")
+def test_an_answer_that_is_late_does_not_take_the_place_of_the_next_one() -> None:
+    link = Link()
+    link.owed = 1
+    link.next_phase()
+    link.owed = 1
+    for _ in range(2):  # the late one, and the one that is needed
+        assert link.expects
+        link.charge(b"\x84\x04")
+    assert not link.expects
+    link.owed = 1
+    link.next_phase()
+    link.next_phase()
+    assert not link.expects
+
+
+def swollen(kind: int, entry: bytes, size: int) -> bytes:
+    """A frame of ``size`` bytes that claims to be of this ``kind`` and consists of small entries."""
+    entries = (size - 8) // len(entry)
+    return b"\x82" + bytes([kind]) + head(ARRAY, entries) + entry * entries
+
+
+@pytest.mark.requirement("LIM-10")
+@pytest.mark.parametrize("entry", ["00", "80", "a0", "60", "40", "8180", "a16100a0"])
+@pytest.mark.parametrize("kind", range(5))
+def test_a_long_frame_of_small_items_costs_next_to_nothing(kind: int, entry: str) -> None:
+    limits = Limits(16, 1_000_000)
+    data = swollen(kind, bytes.fromhex(entry), limits.kinds[kind])
+    limits.check_size(data)
+    node, sender = started().nodes[identities(4, 0)[1].peer_id], identities(4, 0)[0].peer_id
+    node.limits, node.links[sender].owed = limits, 1
+    ignored = node.ignored
+    assert fed(node, sender, [data], 0.0) < 10_000
+    assert node.ignored == ignored + 1
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            decode_frame(data, limits.frame, limits.items)
+        assert tracemalloc.get_traced_memory()[1] < 200 * limits.items
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.requirement("LIM-10")
+@pytest.mark.parametrize("peers", [2, 16, 1024])
+def test_a_frame_has_as_many_items_as_the_largest_honest_one(peers: int) -> None:
+    slot, limits = Slot(FAR, FAR, Phase.COMMIT), Limits(peers)
+    messages = (bulky(slot, b""),) * min(2 * peers, 1024)
+    frame = Answer(slot, (bytes(64),) * peers, messages)
+    data = encode_frame(frame)
+    if peers < 1024:
+        with pytest.raises(TooMany):
+            decode_frame(data, limits.frame, limits.items - 1)
+    assert decode_frame(data, limits.frame, limits.items) == frame
+
+
+@pytest.mark.requirement("LIM-4")
+def test_a_link_brings_no_more_bytes_than_its_share() -> None:
+    node, sender = started().nodes[identities(4, 0)[1].peer_id], identities(4, 0)[0].peer_id
+    read: list[int] = []
+    node.decode = lambda data, limit, items: read.append(len(data)) or Offer(Slot(FAR, 0, Phase.COMMIT))
+    limits, link = node.limits, node.links[sender]
+    node.limits = limits = replace(limits, dimension=1_000_000)
+    before = link.volume
+    for number in range(limits.frames):
+        node.read(0.0, sender, b"\x82\0" + number.to_bytes(4, "big").ljust(1_000_000, b"\0"))
+    assert (
+        before + sum(read) == link.volume <= limits.share_bytes < link.volume + 1_000_002
+        and link.brought < limits.share
+    )
+    link.next_phase()
+    assert link.volume == 0
+
+
 @pytest.mark.requirement("LIM-8")
 def test_of_one_author_no_more_is_passed_on_than_its_share() -> None:
     simulation = swarm()
@@ -414,9 +521,9 @@ def test_of_one_author_no_more_is_passed_on_than_its_share() -> None:
     queued, carrier = len(node.outbox), identities(4, 0)[2]
     for frame in frames:
         node.read(simulation.now, carrier.peer_id, encode_frame(frame))
-    assert len(frames) > node.limits.frames == len(node.outbox) - queued
+    assert len(frames) > node.limits.authored == len(node.outbox) - queued
     node.read(simulation.now, carrier.peer_id, encode_frame(seal(carrier, by.run, slots[0], bytes(32), b"")))
-    assert len(node.outbox) - queued == node.limits.frames + 1  # another author has a share of its own
+    assert len(node.outbox) - queued == node.limits.authored + 1  # another author has a share of its own
     assert node.links[by.identity.peer_id].early > 50 * node.links[carrier.peer_id].early > 0
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from btard.protocol.encoding import DecodeError, Item, Malformed, NotCanonical, Oversized, encode
+from btard.protocol.encoding import DecodeError, Item, Malformed, NotCanonical, Oversized, TooMany, decode, encode
 from btard.protocol.identity import GROUP_ORDER, Identity
 from btard.protocol.messages import (
     BODIES,
+    BODY_SHAPE,
+    ECHO,
     ENVELOPE_OVERHEAD,
     MAX_AGREED_BODY,
+    MAX_BODY_ITEMS,
     MAX_ECHOES,
     MAX_LETTERS,
     MAX_NOTICES,
@@ -180,31 +184,32 @@ def wire(**changes: Any) -> list[Any]:
     ("item", "says"),
     [
         (wire()[:9], "array of 10 items"),
-        ([*wire(), 0], "array of 10 items"),
-        ({"version": 1}, "array of 10 items"),
+        ([*wire(), 0], "more than 11 items"),
+        ({"version": 1}, "neither text nor a map"),
         (wire(version=0), "protocol version"),
         (wire(version=2), "protocol version"),
         (wire(version=True), "protocol version"),
         (wire(version=b"\x01"), "protocol version"),
         (wire(run=RUN[:31]), "32 bytes"),
         (wire(run=RUN + b"r"), "32 bytes"),
-        (wire(run="r" * 32), "32 bytes"),
+        (wire(run="r" * 32), "neither text nor a map"),
         (wire(step=None), "unsigned integer"),
         (wire(step=True), "unsigned integer"),
         (wire(attempt=b"1"), "unsigned integer"),
         (wire(phase=14), "no phase 14"),
         (wire(phase=False), "unsigned integer"),
-        (wire(part=[0]), "unsigned integer"),
+        (wire(part=[0]), "more than 1 containers"),
+        (wire(part=None), "unsigned integer"),
         (wire(sender=b"s" * 33), "32 bytes"),
         (wire(head=None), "32 bytes"),
-        (wire(body="body"), "byte string"),
+        (wire(body="body"), "neither text nor a map"),
         (wire(body=None), "byte string"),
         (wire(signature=bytes(63)), "64 bytes"),
         (wire(signature=bytes(65)), "64 bytes"),
     ],
 )
 def test_a_malformed_envelope_is_refused_by_name(item: Any, says: str) -> None:
-    with pytest.raises(MessageError, match=says):
+    with pytest.raises((DecodeError, MessageError), match=says):
         Envelope.decode(encode(item), 100)
 
 
@@ -340,7 +345,8 @@ def changed(body: list[Any], index: int, value: Any) -> list[Any]:
 MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.COMMIT, COMMIT[:8], "a Commit is an array of 9 items"),
     (Phase.COMMIT, [*COMMIT, 0], "a Commit is an array of 9 items"),
-    (Phase.COMMIT, {}, "a Commit is an array of 9 items"),
+    (Phase.COMMIT, {}, "neither text nor a map"),
+    (Phase.COMMIT, 0, "a Commit is an array of 9 items"),
     (Phase.COMMIT, changed(COMMIT, 0, None), "array of at most"),
     (Phase.COMMIT, changed(COMMIT, 0, [bytes(31)]), "32 bytes"),
     (Phase.COMMIT, changed(COMMIT, 0, [bytes(32)] * (MAX_NOTICES + 1)), "array of at most"),
@@ -411,7 +417,7 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
 @pytest.mark.parametrize(("phase", "item", "says"), MALFORMED)
 def test_a_malformed_body_is_refused_by_name(phase: Phase, item: Any, says: str) -> None:
     data = encode(item)
-    with pytest.raises(MessageError, match=says):
+    with pytest.raises((DecodeError, MessageError), match=says):
         decode_body(SLOT._replace(phase=phase), data)
     assert seal(ALICE, RUN, SLOT._replace(phase=phase), HEAD, data).message is None
 
@@ -436,10 +442,10 @@ def test_the_bodies_that_the_malformed_ones_are_made_from_are_well_formed(phase:
 @pytest.mark.requirement("MSG-5")
 @pytest.mark.parametrize(
     ("vector", "says"),
-    [({}, "array of at most"), ([LOW[:31]], "32 bytes"), ([0], "32 bytes"), ([None] * (MAX_NOTICES + 1), "array of")],
+    [({}, "neither text"), (0, "an array"), ([LOW[:31]], "32 bytes"), ([0], "32 bytes"), ([None] * 1025, "1025 items")],
 )
 def test_a_malformed_echo_is_refused_by_name(vector: Any, says: str) -> None:
-    with pytest.raises(MessageError, match=says):
+    with pytest.raises((DecodeError, MessageError), match=says):
         decode_body(SLOT.echo, encode(vector))
     assert seal(ALICE, RUN, SLOT.echo, HEAD, encode(vector)).message is None
 
@@ -458,6 +464,34 @@ def test_a_slot_without_a_body_has_no_message(slot: Slot) -> None:
 def test_an_oversized_body_is_refused_before_it_is_read() -> None:
     with pytest.raises(Oversized):
         decode_body(SLOT._replace(phase=Phase.CLOSING), bytes(MAX_AGREED_BODY + 1))
+
+
+@pytest.mark.requirement("MSG-5")
+@pytest.mark.parametrize("part", [0, ECHO])
+def test_a_body_of_many_small_items_is_refused_before_they_are_built(part: int) -> None:
+    body = b"\x9a" + (1_000_000).to_bytes(4, "big") + b"\0" * 1_000_000
+    slot = Slot(1, 0, Phase.COMMIT_VOTE, part)
+    tracemalloc.start()
+    try:
+        with pytest.raises(TooMany):
+            decode_body(slot, body)
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.requirement("MSG-5")
+def test_the_vote_with_most_items_is_read() -> None:
+    """As many of everything as the CDDL allows; so the bound refuses nothing that was a message before."""
+    peers = tuple(index.to_bytes(32, "big") for index in range(MAX_PEERS))
+    proof = in_order([SignedHeader(RUN, SLOT, HEAD, HEAD, body, bytes(64)) for body in (LOW, HIGH)])
+    echo = Envelope(RUN, SLOT.echo, HEAD, HEAD, b"", bytes(64))
+    statements = tuple(Statement(number // 1024, peers[number % 1024], 0) for number in range(MAX_STATEMENTS))
+    vote = Vote(statements, Notices(peers, (proof,) * MAX_NOTICES, (echo,) * MAX_ECHOES))
+    data = encode(vote.to_item())
+    with pytest.raises(TooMany):
+        decode(data, len(data), BODY_SHAPE._replace(items=MAX_BODY_ITEMS - 1))
+    assert len(data) <= MAX_AGREED_BODY and decode_body(Slot(1, 0, Phase.COMMIT_VOTE), data) == vote
 
 
 @pytest.mark.requirement("MSG-5")

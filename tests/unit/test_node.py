@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import pytest
 from broadcasts import HEAD, KEYS, RUN, SLOT, TIMING, digest, echo, message, relay
-from btard.network.limits import Limits
+from btard.network.limits import REMEMBERED_PHASES, Limits
 from btard.network.links import FaultyLinks, Links
 from btard.network.node import Flooding, Node
 from btard.network.simulator import Simulation
@@ -200,7 +200,7 @@ def test_frames_that_come_early_are_taken_when_their_phase_begins() -> None:
 
 def flooded(*frames: Any) -> list[bool]:
     """Which of these are passed on."""
-    flooding = Flooding({})
+    flooding = Flooding()
     return [flooding.fresh(frame, ROSTER) for frame in frames]
 
 
@@ -208,6 +208,7 @@ def flooded(*frames: Any) -> list[bool]:
 def test_everything_is_passed_on_once_and_chains_when_they_are_longer() -> None:
     one, two = relay(echo(B, VECTOR), (C,)), relay(echo(B, VECTOR), (C, D))
     assert flooded(one.echo, one.echo, one, one, two, one) == [True, False, True, False, True, False]
+    assert flooded(two, one.echo, one) == [True, True, False]
 
 
 @pytest.mark.requirement("NODE-3")
@@ -252,6 +253,106 @@ def test_a_decided_message_that_came_in_an_answer_travels_on() -> None:
     sent(one)
     hand(one, 1.0, B, answer)
     assert sent(one) == [message(C)]
+
+
+def wakes(one: Node, times: int = 1) -> None:
+    """Let so many of its deadlines pass."""
+    for _ in range(times):
+        one.wake(one.wake_at or 0.0)
+
+
+@pytest.mark.requirement("NODE-3")
+def test_a_relay_waits_until_the_fallback_and_stops_no_envelope() -> None:
+    """Before the fallback, a neighbour may not be in the phase; and anyone can wrap what an honest peer signed."""
+    one, chain = relaying(), relay(echo(C, VECTOR), (D,))
+    for frame in (Relay(message(C), ()), chain, chain, message(C), chain.echo):
+        hand(one, 1.0, B, frame)
+    assert sent(one) == [message(C), chain.echo]
+    wakes(one)
+    assert chain not in sent(one)
+    wakes(one)
+    assert sent(one).count(chain) == 1
+    hand(one, one.wake_at or 0.0, B, relay(echo(D, VECTOR), (C,)))
+    assert relay(echo(D, VECTOR), (C,)) in sent(one)
+
+
+@pytest.mark.requirement("NODE-3")
+def test_relays_that_nobody_can_count_stop_none_that_all_can() -> None:
+    one, heads = relaying(), (bytes(32), bytes([1]) * 32)
+    wakes(one, 2)
+    sent(one)
+    strange = [relay(echo(C, VECTOR, head), (D,)) for head in heads]
+    short = [relay(echo(C, VECTOR[:length]), (D,)) for length in (1, 2)]
+    long = relay(echo(C, VECTOR), (B, D))  # longer than b signatures
+    elsewhere = [
+        replace(echo(C, VECTOR), slot=SLOT.echo._replace(phase=phase)) for phase in (Phase.COMMIT, Phase.REPORT)
+    ]
+    signed = [seal(C, RUN, wrong.slot, HEAD, wrong.body) for wrong in elsewhere]
+    for frame in (*strange, *short, long, *(relay(wrong, (D,)) for wrong in signed), relay(echo(C, VECTOR), (D,))):
+        hand(one, one.wake_at or 0.0, B, frame)
+    assert sent(one)[0] == relay(echo(C, VECTOR), (D,))
+    assert one.ignored == 7 and not one.early
+
+
+@pytest.mark.requirement("NODE-3")
+def test_what_was_signed_in_another_run_is_nobodys_version() -> None:
+    one = relaying()
+    for version in range(3):
+        hand(one, 1.0, B, seal(C, bytes(32), SLOT, HEAD, bytes([version])))
+    hand(one, 1.0, B, message(C))
+    assert sent(one) == [message(C)]
+
+
+@pytest.mark.requirement("LIM-8")
+def test_relays_are_nobodys_share_and_a_decided_message_travels_beyond_it() -> None:
+    one = relaying()
+    one.passed[C.peer_id] = one.limits.authored
+    hand(one, 1.0, B, message(C))
+    assert sent(one) == []
+    wakes(one, 2)
+    sent(one)
+    hand(one, one.wake_at or 0.0, B, relay(echo(C, VECTOR), (D,)))
+    assert relay(echo(C, VECTOR), (D,)) in sent(one)
+    assert one.ballot is not None
+    one.ballot.decided = dict(zip(ROSTER, VECTOR, strict=True))
+    hand(one, one.wake_at or 0.0, D, message(C))
+    assert sent(one) == [message(C)] and one.passed[C.peer_id] == one.limits.authored
+
+
+@pytest.mark.requirement("LIM-5", "NODE-3")
+def test_what_a_node_has_no_room_to_keep_it_does_not_pass_on() -> None:
+    one, later = relaying(), SLOT._replace(phase=Phase.REPORT)
+    one.links[C.peer_id].early = one.limits.early
+    hand(one, 1.0, B, seal(C, RUN, later, HEAD, b""))
+    assert sent(one) == []
+    one.links[C.peer_id].early = 0
+    hand(one, 1.0, D, seal(C, RUN, later, HEAD, b""))
+    assert len(sent(one)) == 1
+
+
+@pytest.mark.requirement("BCAST-8")
+def test_a_second_version_that_came_early_is_evidence_though_its_phase_has_ended() -> None:
+    one = node(SLOT._replace(phase=Phase.COMMIT), SLOT, SLOT._replace(phase=Phase.REPORT))
+    for key in (B, C, D):
+        hand(one, 0.0, key, message(key))
+        hand(one, 0.0, key, echo(key, VECTOR))
+    hand(one, 0.0, B, message(B, 1))
+    while one.current == (0, 0, Phase.COMMIT.rank):
+        wakes(one)
+    assert one.current == (0, 0, Phase.REPORT.rank)  # the frames that came early were enough
+    assert {header.digest for header in one.late[B.peer_id]} == {digest(message(B)), digest(message(B, 1))}
+
+
+@pytest.mark.requirement("LIM-9")
+def test_what_a_node_knows_of_a_phase_it_forgets_when_the_phase_is_out_of_view() -> None:
+    slots = [SLOT._replace(step=step) for step in range(REMEMBERED_PHASES + 3)]
+    one, widths = node(*slots), []
+    for _ in slots:
+        wakes(one, 4)
+        if one.task is not None:
+            widths.append(len(one.witnessed))
+            assert set(one.witnessed) <= set(one.past) and set(one.flooding) <= {*one.past, one.current}
+    assert max(widths) == REMEMBERED_PHASES
 
 
 def test_traffic_is_counted_by_phase() -> None:

@@ -13,7 +13,7 @@ import pytest
 from btard.conformance.audit import audit
 from btard.network.limits import Limits
 from btard.network.links import FaultyLinks, Links
-from btard.network.node import Node
+from btard.network.node import ARCHIVED_PHASES, Node
 from btard.network.simulator import Seat
 from btard.network.store import Checkpoints, ContinuedFile, Journal, ResumeError, write_atomically
 from btard.network.surviving import PeerStore, SurvivingNode
@@ -177,13 +177,17 @@ class Mortal(NetworkSimulation):
     """The process of one honest peer dies now and then while it writes its journal; what is left is its folder.
 
     ``plan`` says of each entry whether the process dies before (0), after (1) or while (2) writing it. What made
-    the entry comes again, as a sender repeats what was not acknowledged.
+    the entry comes again, as a sender repeats what was not acknowledged. What the dead process had sent and what has
+    not arrived yet is lost: nobody is left to send it again but the process that follows.
     """
 
     mortal: PeerId = b""
     folder: Path = Path()
     plan: Callable[[], int | None] = lambda: None
+    late: float | None = None
+    """How long after each checkpoint the process dies, too."""
     deaths: int = 0
+    reviving: bool = False
 
     def node(self, seat: Seat) -> Node:
         return self.made(seat) if seat.id == self.mortal else super().node(seat)
@@ -194,12 +198,38 @@ class Mortal(NetworkSimulation):
         begin = store.state or initial_state(self.genesis, self.parameters)
         limits, generator = Limits(config.peers, config.dimension), run(Peer(seat.identity), begin)
         node = SurvivingNode(seat.identity, self.genesis.run, generator, self.timing, limits, store)
+        store.switch = self.switching(store)  # type: ignore[method-assign]
+        self.reviving = True
         node.replay()
+        self.reviving = False
         return node
+
+    def switching(self, store: PeerStore) -> Callable[[Journal, bytes], None]:
+        """The store makes a checkpoint; the process may die soon after, with all that it has just sent."""
+        switch = store.switch
+
+        def switched(fresh: Journal, checkpoint: bytes) -> None:
+            switch(fresh, checkpoint)
+            if self.late is not None and not self.reviving:
+                self.at(self.now + self.late, self.die)
+
+        return switched
+
+    def die(self) -> None:
+        """The process is killed while it waits, and started again at once."""
+        self.deaths += 1
+        node = self.nodes[self.mortal]
+        self.reborn(node, lambda: None)
+        self.settle(node)
+
+    def bringer(self, sender: PeerId, receiver: PeerId, data: bytes) -> Callable[[], None]:
+        """The event of an arrival, which does not happen if the sender dies before."""
+        bring, life = super().bringer(sender, receiver, data), self.deaths
+        return lambda: bring() if sender != self.mortal or self.deaths == life else None
 
     def append(self, journal: Journal, value: Any) -> None:
         """Append to the journal, and perhaps die of it."""
-        death = self.plan()
+        death = None if self.reviving else self.plan()
         if death == 2:
             journal.file.write((99).to_bytes(8, "big") + bytes(7))
             journal.file.flush()
@@ -295,6 +325,44 @@ def test_a_peer_that_dies_at_any_point_goes_on_as_if_nothing_had_been(
     assert audit((tmp_path / "log.cborseq").read_bytes()).head == state.head
 
 
+class OnlyYou(Conduct):
+    """Shows its echoes of some phases to one peer only, which alone gets a certificate, and all others ask it."""
+
+    def post(self, recipient: PeerId, frame: Frame) -> tuple[Frame, ...]:
+        hidden = isinstance(frame, Envelope) and frame.slot.phase in (Phase.COMMIT, Phase.REPORT) and frame.slot.part
+        return () if hidden and recipient != PEERS[2].peer_id else (frame,)
+
+
+@pytest.mark.requirement("REC-6")
+@pytest.mark.parametrize("conduct", [None, OnlyYou()], ids=["all is well", "only it has the certificate"])
+@pytest.mark.parametrize("delay", [0.003, 0.03, 0.09, 0.11, 0.19, 0.21, 0.4])
+def test_a_peer_that_dies_soon_after_a_checkpoint_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conduct: Conduct | None, delay: float
+) -> None:
+    conducts = {PEERS[0].peer_id: conduct} if conduct else {}
+    undisturbed = end(simulation(steps=5, conducts=conducts)).state
+    mortal, state = crashing(tmp_path, monkeypatch, 0, 0.0, steps=5, conducts=conducts, late=delay * DELAY)
+    assert mortal.deaths == 2
+    assert state.removals == undisturbed.removals == () and state.head == undisturbed.head
+    assert audit((tmp_path / "log.cborseq").read_bytes()).head == state.head
+
+
+@pytest.mark.requirement("REC-6")
+def test_the_journal_behind_a_checkpoint_holds_a_whole_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then it holds the last phases' broadcasts, and all that is not acknowledged."""
+    switch, held = PeerStore.switch, []
+
+    def looking(store: PeerStore, fresh: Journal, checkpoint: bytes) -> None:
+        switch(store, fresh, checkpoint)
+        state, _ = open_value(store.checkpoint.read_bytes())
+        held.append((state.step, [entry[0] for entry in Journal(fresh.path).values].count("answer")))
+
+    monkeypatch.setattr(PeerStore, "switch", looking)
+    crashing(tmp_path, monkeypatch, 0, 0.0, steps=5)
+    assert [step for step, _ in held] == [1, 3]
+    assert all(answers >= ARCHIVED_PHASES + 1 for _, answers in held)  # every record, and the boundary
+
+
 @pytest.mark.requirement("REC-5")
 def test_a_peer_that_forgets_what_it_took_in_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the journal is good for: with the checkpoint alone, the peer and the others no longer agree."""
@@ -302,7 +370,7 @@ def test_a_peer_that_forgets_what_it_took_in_is_lost(tmp_path: Path, monkeypatch
     def forget(node: SurvivingNode) -> None:
         for kind, *fields in node.store.journal.values:
             if kind == "start":
-                node.repeat(kind, fields)
+                node.repeat(kind, *fields)
 
     monkeypatch.setattr(SurvivingNode, "replay", forget)
     with pytest.raises(ToleranceExceeded):
@@ -337,7 +405,7 @@ def test_a_damaged_checkpoint_is_no_reason_to_go_on_from_an_older_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mortal, _ = crashing(tmp_path, monkeypatch, 0, 0.0, steps=5)
-    assert len(list(tmp_path.glob("journal-*"))) == 1
+    assert {path.name for path in tmp_path.glob("journal-*")} == {"journal-3", "journal-5"}
     checkpoint = tmp_path / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     with pytest.raises(ResumeError, match="join anew"):

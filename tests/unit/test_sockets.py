@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import multiprocessing
 import os
@@ -22,14 +23,17 @@ from typing import Any
 import numpy as np
 import pytest
 from btard.conformance.audit import audit
+from btard.network import sockets
 from btard.network.limits import Limits
 from btard.network.node import Node
-from btard.network.sockets import COUNT, HEADER, PENDING, Address, Outgoing, SocketPeer, Stream, dial
+from btard.network.sockets import COUNT, HEADER, PENDING, START, Address, Outgoing, SocketPeer, Stream, dial
+from btard.network.store import Journal
 from btard.network.surviving import PeerStore, SurvivingNode
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure
 from btard.protocol.broadcast import Timing
-from btard.protocol.identity import Identity
+from btard.protocol.encoding import tagged_hash
+from btard.protocol.identity import Identity, verify
 from btard.protocol.log import Record
 from btard.protocol.messages import ECHO, Envelope
 from btard.protocol.model import PeerId, ProtocolError
@@ -195,6 +199,44 @@ def test_peers_start_together_once_enough_are_ready_however_patient_each_is() ->
     assert min(starts) - began >= 0.8  # not before n − b are ready
 
 
+def start_list(swarm: list[SocketPeer], of: range) -> bytes:
+    """The start signatures of some peers of a run."""
+    signers = [swarm[index].node.identity for index in of]
+    digest = tagged_hash("btard/start", swarm[0].node.run)
+    return START + b"".join(signer.peer_id + signer.sign(digest) for signer in signers)
+
+
+async def heard(lists: list[tuple[bytes, bytes]], swarm: list[SocketPeer]) -> int:
+    """Of how many peers the first one knows that they are ready, after ``lists`` of the second, each in its session."""
+    listener, sender = swarm[0], swarm[1].node.id
+    listener.start_if_ready = lambda: None  # type: ignore[method-assign]
+    for session, data in lists:
+        listener.door.arrived[sender] = session, 1
+        listener.take(sender, data)
+    return len(listener.signatures)
+
+
+@pytest.mark.requirement("CLOCK-12")
+def test_start_lists_are_counted_by_session() -> None:
+    swarm = [member(index) for index in range(4)]
+    own, all_of_them, first, second = start_list(swarm, range(1, 2)), start_list(swarm, range(1, 4)), b"1", b"2"
+    restarted = [(first, own), (second, own), (second, all_of_them)]
+    assert asyncio.run(heard(restarted, swarm)) == 3
+    swarm = [member(index) for index in range(4)]
+    assert asyncio.run(heard([(first, own), (first, own), (first, all_of_them)], swarm)) == 1
+
+
+@pytest.mark.requirement("CLOCK-12")
+def test_a_start_list_costs_one_check_in_vain_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[bytes] = []
+    monkeypatch.setattr(sockets, "verify", lambda peer, *rest: checks.append(peer) or verify(peer, *rest))
+    swarm = [member(index) for index in range(4)]
+    good, bad = start_list(swarm, range(1, 2)), start_list(swarm, range(2, 3))[:-1] + b"x"
+    lists = [good + bad[1:] * 3, START + bytes(96) * 4, good + b"x", START + bytes(96) * 100_000, good * 5]
+    assert asyncio.run(heard([(bytes([number]), data) for number, data in enumerate(lists)], swarm)) == 1
+    assert checks == [swarm[1].node.id, swarm[2].node.id]
+
+
 # -- Broken connections ---------------------------------------------------------------------------
 
 
@@ -350,6 +392,32 @@ def test_a_declared_length_beyond_the_limit_ends_the_connection() -> None:
 
     undisturbed(carried(swarm, scenario))
     assert swarm[0].door.refused == 1
+
+
+# -- Errors of its own -----------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("CLOCK-11", "REC-5")
+@pytest.mark.parametrize("kind", ["take", "wake", "answer"])
+def test_a_peer_whose_disk_is_full_ends_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    append, refused = Journal.append, []
+
+    def full(journal: Journal, value: Any) -> None:
+        if value[0] == kind and (kind == "wake" or journal.path.stat().st_size > 3_000):
+            refused.append(value)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(journal, value)
+
+    monkeypatch.setattr(Journal, "append", full)
+    others = [member(index) for index in range(1, 4)]
+    if kind == "wake":  # somebody is missed, so deadlines count
+        absent = others.pop()
+    victim = member(0, folder=tmp_path)
+    swarm = [victim, *others, absent] if kind == "wake" else [victim, *others]
+    ended = carried(swarm, absent=int(kind == "wake"))
+    assert isinstance(ended[0], ProtocolError) and "No space left" in str(ended[0])
+    assert len(refused) == 1  # it took in nothing more
+    assert kind == "wake" or {removal.peer for removal in agree(ended[1:]).removals} <= {victim.node.id}
 
 
 # -- Processes ------------------------------------------------------------------------------------

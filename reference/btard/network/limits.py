@@ -6,8 +6,9 @@ import hashlib
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from btard.protocol.broadcast import Frame, Relay
+from btard.protocol.broadcast import VERSIONS, Frame, Relay, frame_items
 from btard.protocol.encoding import Oversized
+from btard.protocol.membership import LETTER_BYTES, MAX_CANDIDATES
 from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
 from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
 
@@ -20,9 +21,11 @@ DIGEST_BYTES = 34
 VOUCHER_BYTES = 102
 """Of one peer's signature with its name, in a relay."""
 SPARE_FRAMES = 64
-"""Frames per phase that one link may bring beyond two for every peer."""
+"""Frames per phase that one link may bring beyond four for every peer."""
 SPARSE_PHASES = 4
-"""How many phases' frames a link of a sparse overlay may bring in one phase of mine."""
+"""How many agreed phases' frames a link of a sparse overlay may bring in one phase of mine."""
+BYTE_PHASES = 4
+"""How many phases' bytes a link may bring in one phase of mine: of the last one, mine, and two to come."""
 FRAME_COST = 1024
 """Bytes that keeping a frame costs beyond its own."""
 EARLY_GRADIENTS = 2
@@ -30,8 +33,9 @@ EARLY_GRADIENTS = 2
 ANSWERS = 4
 """Requests of one peer about one phase that are answered."""
 REMEMBERED_PHASES = 12
-"""For how many phases a link's frames are known again if they come twice."""
+"""How many past phases a node has in view: it takes frames about them, and knows again what it has seen of them."""
 FRAME_KINDS = 5
+ANSWER_KIND = 4
 VOTES = frozenset((Phase.COMMIT_VOTE, Phase.REPORT_VOTE))
 
 
@@ -86,13 +90,42 @@ class Limits:
 
     @property
     def frames(self) -> int:
-        """How many different frames one author may send, and a link bring, in one phase."""
+        """How many different frames an honest peer sends at most while another one is in one phase: two fallbacks."""
+        return 4 * self.peers + SPARE_FRAMES
+
+    @property
+    def authored(self) -> int:
+        """How many envelopes of one author are passed on between two deliveries."""
         return 2 * self.peers + SPARE_FRAMES
 
     @property
     def share(self) -> int:
         """How many different frames one link may bring in one phase."""
-        return self.frames * (SPARSE_PHASES * self.peers if self.relays else 1)
+        return self.frames * (SPARSE_PHASES * (self.peers + MAX_CANDIDATES) if self.relays else 1)
+
+    @property
+    def items(self) -> int:
+        """Most items of any frame: bodies and parts are one each."""
+        return frame_items(self.peers)
+
+    @property
+    def author_bytes(self) -> int:
+        """Most bytes of one author's frames in one phase: parts, a message, an echo, and a relay of two versions of
+        everyone's echo. A sparse overlay brings two versions of all, and a third of a message that was decided."""
+        versions = VERSIONS if self.relays else 1
+        signed = versions * (EARLY_GRADIENTS * self.part + self.vote) + (self.vote if self.relays else 0)
+        return signed + self.frames * self.relay
+
+    @property
+    def share_bytes(self) -> int:
+        """Bytes of different frames that one link may bring in one phase: answers to two requests of this phase and
+        of the last come on top of what authors sign."""
+        authors = self.peers if self.relays else 1
+        return BYTE_PHASES * (authors * self.author_bytes + ANSWERS * self.ask) + 4 * self.answer
+
+    def has_room(self, link: Link, size: int) -> bool:
+        """Whether ``link`` may bring another frame, of ``size`` bytes, in this phase."""
+        return link.brought < self.share and link.volume + size <= self.share_bytes
 
     @property
     def early(self) -> int:
@@ -121,12 +154,18 @@ class Limits:
         """Whether ``frame`` has a place in its phase: its kind, its part, the length of its chain, its ``size``."""
         slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
         if isinstance(frame, Relay):
-            return slot.phase.agreed and 2 * len(frame.signatures) < self.peers
+            return slot.phase.agreed and slot.part == ECHO and 2 * len(frame.signatures) < self.peers
         if isinstance(frame, Envelope):
             agreed = slot.phase.agreed
             longest = self.part if not agreed else self.vote if slot.phase in VOTES else self.message
-            return slot.part <= (ECHO if agreed else self.peers - 1) and size <= longest  # requirement: LIM-1
+            last = ECHO if agreed else self.peers - 1
+            return slot.phase not in LETTER_BYTES and slot.part <= last and size <= longest  # requirement: LIM-1
         return slot.phase.agreed
+
+
+def claims_to_answer(data: bytes) -> bool:
+    """Whether a frame can be nothing but an answer. Its kind is the second byte of any array that is a frame."""
+    return data[1:2] == bytes([ANSWER_KIND])
 
 
 @dataclass
@@ -135,12 +174,16 @@ class Link:
 
     brought: int = 0
     """Different frames in this phase."""
+    volume: int = 0
+    """Bytes of these."""
     seen: deque[set[bytes]] = field(default_factory=lambda: deque([set()], maxlen=REMEMBERED_PHASES))
     """Digests of the frames of the last phases."""
     early: int = 0
     """Bytes of the peer's frames that are kept for phases to come."""
     owed: int = 0
-    """Answers that I asked for in this phase."""
+    """Answers that I asked for in this phase and have not got."""
+    overdue: int = 0
+    """The same of the phase before: an answer may be on the way when the phase ends."""
 
     def is_new(self, data: bytes) -> bool:
         """Whether these bytes come for the first time; remembers them."""
@@ -150,7 +193,21 @@ class Link:
         self.seen[-1].add(digest)
         return True
 
+    def charge(self, data: bytes) -> None:
+        """Count a frame that is let in."""
+        self.brought += 1
+        self.volume += len(data)
+        if claims_to_answer(data):
+            late = self.overdue > 0
+            self.overdue, self.owed = self.overdue - late, self.owed - (not late)
+
+    @property
+    def expects(self) -> bool:
+        """Whether an answer is asked for: else none is let in."""
+        return self.owed + self.overdue > 0
+
     def next_phase(self) -> None:
         """A new phase begins, with a new share."""
-        self.brought = self.owed = 0
+        self.overdue, self.owed = self.owed, 0
+        self.brought = self.volume = 0
         self.seen.append(set())

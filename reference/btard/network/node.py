@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link
+from btard.network.limits import ANSWERS, FRAME_COST, REMEMBERED_PHASES, Limits, Link, claims_to_answer
 from btard.protocol.broadcast import (
     VERSIONS,
     Answer,
@@ -55,21 +55,22 @@ def key_of(frame: Frame) -> Key:
 
 @dataclass
 class Flooding:
-    """What a node on a sparse overlay has passed on in a phase: nothing twice, and of each peer two versions."""
+    """What a node on a sparse overlay has passed on of one phase: nothing twice, and of each peer two versions."""
 
-    seen: dict[tuple[PeerId, Slot], dict[bytes, int]]
-    """By author and slot: each version's digest, with the longest chain of signatures passed on."""
+    seen: dict[tuple[type, PeerId, Slot], dict[bytes, int]] = field(default_factory=dict)
+    """By kind, author and slot: each version's digest, with the longest chain of signatures passed on. Envelopes
+    and relays are apart, so that nobody's relays stop an envelope that its author signed."""
 
     def fresh(self, frame: Envelope | Relay, roster: Roster) -> bool:
         """Whether to pass ``frame`` on: not after an equally long chain for it, or for two other versions. Those
         behind me got these earlier, and can accept them for at least as long. Source: NODE-3."""
-        echo, length = (frame.echo, 1 + len(frame.signatures)) if isinstance(frame, Relay) else (frame, 0)
-        versions = self.seen.get((echo.sender, echo.slot), {})
-        digest = echo.signed_header.digest
+        echo, length = (frame.echo, len(frame.signatures)) if isinstance(frame, Relay) else (frame, 0)
+        place, digest = (type(frame), echo.sender, echo.slot), echo.signed_header.digest
+        versions = self.seen.get(place, {})
         as_long = {version for version, before in versions.items() if before >= length}
         if digest in as_long or len(as_long) >= VERSIONS or not signed(frame, roster):
             return False  # requirement: NODE-3
-        self.seen.setdefault((echo.sender, echo.slot), versions)[digest] = length
+        self.seen.setdefault(place, versions)[digest] = length
         return True
 
 
@@ -111,18 +112,21 @@ class Node:
         """Frames of phases to come, with what keeping them costs."""
         self.links: defaultdict[PeerId, Link] = defaultdict(Link)
         self.passed: Counter[PeerId] = Counter()
-        """Frames passed on in this phase, by author."""
+        """Envelopes passed on since my last delivery, by author."""
+        self.waiting: list[Arrival] = []
+        """Relays of my phase that came before my fallback began, on a sparse overlay."""
         self.answered: Counter[tuple[PeerId, Key]] = Counter()
-        self.decode: Callable[[bytes, int], Frame] = decode_frame
+        self.decode: Callable[[bytes, int, int], Frame] = decode_frame
         self.flooding: dict[Key, Flooding] = {}
+        """What I passed on, by phase, as long as the phase is in view."""
         self.gate: Callable[[], bool] = lambda: True
         """Whether the protocol may go on after an exchange; a simulator holds rushing attackers back with it."""
         self.held: tuple[Any] | None = None
         """What the network's part gave while the gate was closed."""
         self.past: deque[Key] = deque(maxlen=REMEMBERED_PHASES)
-        """The last phases."""
-        self.witnessed: deque[dict[tuple[PeerId, Slot], SignedHeader]] = deque(maxlen=REMEMBERED_PHASES)
-        """What every peer signed in the last agreed phases."""
+        """The last phases; with mine and the next ones they are what I have in view."""
+        self.witnessed: dict[Key, dict[tuple[PeerId, Slot], SignedHeader]] = {}
+        """What every peer signed, by agreed phase, as long as the phase is in view."""
         self.late: dict[PeerId, Proof] = {}
         """Evidence that surfaced after its phase, one proof for each peer."""
         self.aggregates: tuple[Envelope, ...] = ()
@@ -171,6 +175,7 @@ class Node:
         """It is ``now``; the node goes on if it waited for no later time."""
         if self.is_due(now):
             self.feed(now, None)
+            self.pass_on_waiting(now)
 
     def is_due(self, now: float) -> bool:
         """Whether the time ``wake_at`` has come."""
@@ -182,9 +187,11 @@ class Node:
         return sends
 
     def read(self, now: float, sender: PeerId, data: bytes) -> None:
-        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6."""
+        """Take in the bytes that a link brought; never raises. Source: LIM-1 … LIM-6, LIM-10."""
+        limits = self.limits
         try:
-            frame = self.decode(data, self.limits.frame) if self.lets_in(sender, data) else None
+            # requirement: LIM-10
+            frame = self.decode(data, limits.frame, limits.items) if self.lets_in(sender, data) else None
         except ProtocolError:
             frame = None
         if frame is None:
@@ -193,48 +200,61 @@ class Node:
             self.receive(now, sender, frame, len(data))
 
     def receive(self, now: float, sender: PeerId, frame: Frame, size: int) -> None:
-        """Take in a frame of ``size`` bytes. Source: LIM-3 … LIM-7."""
-        if not self.admits(sender, frame, size):
+        """Take in a frame of ``size`` bytes. Source: LIM-1, LIM-5, LIM-7 … LIM-9."""
+        arrival, key = Arrival(now, sender, frame), key_of(frame)
+        if not self.admits(arrival, size):
             self.ignored += 1
             return
         if self.limits.relays and isinstance(frame, Answer):
             self.pass_on_wanted(frame)
-        arrival, key = Arrival(now, sender, frame), key_of(frame)
-        if key == self.current and self.task is not None:
+        if self.limits.relays and isinstance(frame, Relay):
+            self.waiting.append(arrival)
+            self.pass_on_waiting(now)
+        elif key == self.current and self.task is not None:
             self.take(arrival)
         elif key > self.current and not self.finished:
-            self.take_early(arrival, size)
+            self.keep_early(arrival, size + FRAME_COST)
         else:
-            self.take_late(key, arrival)
+            self.take_late(arrival)
 
     # -- Taking frames ------------------------------------------------------------------------------
 
     def lets_in(self, sender: PeerId, data: bytes) -> bool:
-        """Whether a link may bring these bytes now: of a peer, within its share, not a copy. Raises
-        :class:`Oversized`."""
+        """Whether a link may bring these bytes now: of a peer, no answer that nobody asked for, within its share, not
+        a copy. Nothing of them is read but their kind. Raises :class:`Oversized`."""
         if sender == self.id or not self.knows(sender):
             return False  # requirement: LIM-3
         link = self.links[sender]
         self.limits.check_size(data)
-        if link.brought >= self.limits.share or not link.is_new(data):
+        if claims_to_answer(data) and not link.expects:
+            return False  # requirement: LIM-6
+        if not self.limits.has_room(link, len(data)) or not link.is_new(data):
             return False  # requirement: LIM-4
-        link.brought += 1
+        link.charge(data)
         return True
 
-    def admits(self, sender: PeerId, frame: Frame, size: int) -> bool:
-        """Whether a frame has a place now, and was asked for if it is an answer, and is to be answered if it
-        asks. Passes it on if the overlay is sparse."""
-        if not self.limits.fits(frame, size) or not self.recent(key_of(frame)):
+    def admits(self, arrival: Arrival, size: int) -> bool:
+        """Whether a frame has a place now, and is to be answered if it asks. Passes an envelope on if the overlay is
+        sparse."""
+        sender, frame, key = arrival.sender, arrival.frame, key_of(arrival.frame)
+        if not self.limits.fits(frame, size) or not self.recent(key) or not self.has_room(arrival, size):
             return False
-        if isinstance(frame, Answer):
-            self.links[sender].owed -= 1
-            return self.links[sender].owed >= 0  # requirement: LIM-6
         if isinstance(frame, Ask):
-            self.answered[sender, key_of(frame)] += 1
-            return self.answered[sender, key_of(frame)] <= ANSWERS  # requirement: LIM-7
-        if self.limits.relays and isinstance(frame, (Envelope, Relay)):
+            self.answered[sender, key] += 1
+            return self.answered[sender, key] <= ANSWERS  # requirement: LIM-7
+        if self.limits.relays and isinstance(frame, Envelope):
             return self.pass_on(frame)
+        if self.limits.relays and isinstance(frame, Relay):
+            return self.can_count(frame) and self.fresh(frame)
         return True
+
+    def has_room(self, arrival: Arrival, size: int) -> bool:
+        """Whether a frame is of a phase that I have reached, or whoever pays for keeping it can. What I cannot keep
+        I do not pass on either: so whoever got a message from me can ask me for it."""
+        if key_of(arrival.frame) <= self.current:
+            return True
+        payer = self.links.get(self.payer(arrival), Link())
+        return payer.early + size + FRAME_COST <= self.limits.early  # requirement: LIM-5
 
     def knows(self, peer: PeerId) -> bool:
         """Whether ``peer`` is a member, or may become one with the next step: others may have seated it already.
@@ -248,17 +268,38 @@ class Node:
         step, attempt, _ = self.current
         return step < 0 or key[:2] in ((step, attempt), (step, attempt + 1), (step + 1, 0))  # requirement: LIM-9
 
-    def pass_on(self, frame: Envelope | Relay) -> bool:
-        """Send a frame that is new and well signed to all neighbours, up to its author's share; whether it was."""
-        author = author_of(frame)
-        if not self.knows(author) or self.passed[author] >= self.limits.frames:
-            return False  # requirement: LIM-8
-        wanted = self.ballot is not None and isinstance(frame, Envelope) and self.ballot.wants(frame)
-        if not wanted and not self.flooding.setdefault(key_of(frame), Flooding({})).fresh(frame, self.roster):
-            return False
-        self.passed[author] += 1
-        self.outbox.append((None, frame))
+    def fresh(self, frame: Envelope | Relay) -> bool:
+        """Whether ``frame`` is of this run, well signed, and says what I have not passed on yet."""
+        signed_here = (frame.echo if isinstance(frame, Relay) else frame).run == self.run
+        return signed_here and self.flooding.setdefault(key_of(frame), Flooding()).fresh(frame, self.roster)
+
+    def pass_on(self, envelope: Envelope) -> bool:
+        """Send an envelope that is new and well signed to all neighbours, up to its author's share; whether it was.
+        A message that was decided, and that I lack, is always passed on."""
+        author = envelope.sender
+        if self.ballot is None or not self.ballot.wants(envelope):
+            if not self.knows(author) or self.passed[author] >= self.limits.authored:
+                return False  # requirement: LIM-8
+            if not self.fresh(envelope):
+                return False
+            self.passed[author] += 1
+        self.outbox.append((None, envelope))
         return True
+
+    def can_count(self, relay: Relay) -> bool:
+        """Whether the echo of ``relay`` can be counted in the agreed phase that I am in: all peers in it can tell
+        alike. Before they are in it, no honest peer vouches; after it, none needs to be convinced."""
+        if self.task is None or self.ballot is None or key_of(relay) != self.current:
+            return False
+        return self.ballot.is_echo(relay.echo) and len(relay.signatures) <= self.ballot.place.tolerated
+
+    def pass_on_waiting(self, now: float) -> None:
+        """Once my fallback has begun, and so everybody is in the phase: take in the relays that came, and send them
+        to all neighbours. Source: NODE-3."""
+        while self.waiting and self.ballot is not None and self.ballot.fallback is not None:
+            arrival = self.waiting.pop(0)
+            self.outbox.append((None, arrival.frame))
+            self.take(arrival._replace(now=now))
 
     def pass_on_wanted(self, answer: Answer) -> None:
         """Send messages that were decided, and that I had to ask for, to neighbours: they may lack them too."""
@@ -268,14 +309,6 @@ class Node:
     def take(self, arrival: Arrival) -> None:
         """Take in a frame of my phase."""
         self.feed(arrival.now, arrival)
-
-    def take_early(self, arrival: Arrival, size: int) -> None:
-        """Take in a frame of a phase that I have not reached, if whoever pays for it can."""
-        cost = size + FRAME_COST
-        if self.links[self.payer(arrival)].early + cost > self.limits.early:
-            self.ignored += 1  # requirement: LIM-5
-        else:
-            self.keep_early(arrival, cost)
 
     def keep_early(self, arrival: Arrival, cost: int) -> None:
         """Keep a frame until its phase, at the cost of its author if I know that it is (on a sparse overlay the
@@ -288,9 +321,13 @@ class Node:
         frame = arrival.frame
         return author_of(frame) if self.limits.relays and isinstance(frame, (Envelope, Relay)) else arrival.sender
 
-    def take_late(self, key: Key, arrival: Arrival) -> None:
+    def take_late(self, arrival: Arrival) -> None:
+        """Take in a frame of an earlier phase."""
+        self.look_back(arrival)
+
+    def look_back(self, arrival: Arrival) -> None:
         """Answer a peer that has not finished a phase that I have; look for a second version of a message."""
-        frame = arrival.frame
+        frame, key = arrival.frame, key_of(arrival.frame)
         if isinstance(frame, Envelope):
             self.compare(frame.signed_header)
         elif isinstance(frame, Ask):
@@ -300,7 +337,7 @@ class Node:
     def compare(self, header: SignedHeader) -> None:
         """Whether ``header`` is a second version of what its sender signed in a past phase: then it is evidence."""
         place = header.sender, header.slot
-        known = next((phase[place] for phase in self.witnessed if place in phase), None)
+        known = self.witnessed.get(key_of_slot(header.slot), {}).get(place)
         if known and header.run == self.run and known.digest != header.digest and header.authentic:
             self.hold(header.sender, proof_of([known, header]))
 
@@ -337,7 +374,7 @@ class Node:
         self.ready += request.work * self.timing.gradient
         for link in self.links.values():
             link.next_phase()
-        self.passed.clear()
+        self.waiting.clear()
         if isinstance(request, AgreedBroadcast):
             self.task = self.broadcast(request)
         else:
@@ -367,16 +404,18 @@ class Node:
         return agreed_broadcast(self.ballot, request.envelope, self.timing, self.ready)
 
     def catch_up(self, now: float) -> None:
-        """Take in what came early, and forget what is past."""
+        """Take in what came early, and forget what is out of view."""
         for key in sorted(self.early):
             if key <= self.current:
                 for arrival, cost in self.early.pop(key, ()):
                     self.links[self.payer(arrival)].early -= cost
-                    if key == self.current == key_of(arrival.frame) and self.task is not None:
+                    if key == self.current and self.task is not None:
                         self.feed(now, arrival)
-        for key in [key for key in self.flooding if key[0] < self.current[0] - 1]:
-            del self.flooding[key]
-        for asker, key in [known for known in self.answered if known[1] not in self.past]:
+                    else:
+                        self.look_back(arrival)
+        self.flooding = {key: passed for key, passed in self.flooding.items() if self.recent(key)}
+        self.witnessed = {key: signed for key, signed in self.witnessed.items() if self.recent(key)}
+        for asker, key in [known for known in self.answered if not self.recent(known[1])]:
             del self.answered[asker, key]
 
     def feed(self, now: float, arrival: Arrival | None) -> None:
@@ -414,7 +453,8 @@ class Node:
         if isinstance(request, AgreedBroadcast):
             if self.ballot is not None:
                 self.archive.append((self.current, self.ballot))
-                self.witnessed.append(self.ballot.witnessed())
+                self.witnessed[self.current] = self.ballot.witnessed()
+            self.passed.clear()
             self.ready = now  # requirement: NODE-1
             late, self.late = Notices(evidence=tuple(self.late.values())), {}
             self.proceed(now, replace(result, notices=result.notices.merged(late)))

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import struct
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -50,6 +50,8 @@ COUNT = struct.Struct(">Q")
 """The number of the last frame that arrived."""
 START = b"R"
 """First byte of a list of start signatures; no frame begins with it."""
+START_LISTS = 2
+"""Start lists that a peer sends in one session: its own signature, and all of them when it starts."""
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -271,6 +273,10 @@ class Door:
         self.arrived[peer] = session, number if known == session else 0
         return peer
 
+    def session_of(self, peer: PeerId) -> bytes:
+        """The session in which ``peer`` sends: another one if its process was started again."""
+        return self.arrived.get(peer, (b"", 0))[0]
+
     async def take_frames(self, peer: PeerId, stream: Stream) -> None:
         """Read frames until the connection ends; each number once. Raises :class:`Refused` for one too long."""
         session = self.arrived[peer][0]
@@ -286,7 +292,7 @@ class Door:
                 return
             if number > last:
                 self.arrived[peer] = session, number
-                self.bring(peer, data)
+                self.bring(peer, data)  # raises Refused if this peer could not keep it: then it is not acknowledged
             await asyncio.sleep(0)  # the other links' turn
 
     def note(self, refused: Refused) -> None:
@@ -317,9 +323,11 @@ class SocketPeer:
         self.links = {peer: Outgoing(peer, node.limits.queue) for peer in others}
         self.signatures: dict[PeerId, bytes] = {}
         """Of those who are ready to start."""
-        self.heard: Counter[PeerId] = Counter()
-        """Start lists that each peer sent."""
+        self.heard: dict[PeerId, tuple[bytes, int]] = {}
+        """Every peer's session, and how many start lists came in it."""
         self.started, self.busy = node.begun, False
+        self.failure: ProtocolError | None = None
+        """What went wrong with this peer itself, if anything did."""
         self.done = asyncio.Event()
         self.alarm: asyncio.TimerHandle | None = None
         self.executor = ThreadPoolExecutor(1)
@@ -349,8 +357,9 @@ class SocketPeer:
                 await asyncio.sleep(self.node.timing.skew + 2 * self.node.timing.delay)  # requirement: CLOCK-5
         finally:
             await self.stop()
-        if self.node.error is not None:
-            raise self.node.error
+        error = self.failure or self.node.error
+        if error is not None:
+            raise error
         if self.node.state is None:
             raise ProtocolError("the run was stopped before its end")
         return self.node.state
@@ -379,8 +388,14 @@ class SocketPeer:
     def watch(self, task: asyncio.Task[None]) -> None:
         """A task has ended."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.node.error = ProtocolError(f"the peer failed: {error!r}")
-            self.done.set()
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """End this peer for an error of its own, such as a full disk; the first one is told."""
+        if self.failure is None:
+            self.failure = ProtocolError(f"the peer failed: {error!r}")
+            self.failure.__cause__ = error
+        self.done.set()
 
     # -- The start ------------------------------------------------------------------------------
 
@@ -414,16 +429,29 @@ class SocketPeer:
             link.put(data)
 
     def hear_start(self, sender: PeerId, data: bytes) -> None:
-        """Take in start signatures, from one sender not more than an honest one sends."""
-        self.heard[sender] += 1
-        entries = [data[at : at + ID + SIGNATURE] for at in range(1, len(data), ID + SIGNATURE)]
-        if self.started or self.heard[sender] > 2 or len(entries) > len(self.roster):
+        """Take in start signatures up to the first that is not good: an honest peer sends no other. So a list costs
+        one check in vain at most, beside those that bring something new."""
+        if self.started or not self.expects_start(sender, len(data) - len(START)):
             return
         digest = tagged_hash("btard/start", self.node.run)
-        for peer, signature in ((entry[:ID], entry[ID:]) for entry in entries):
-            if peer in self.roster and peer not in self.signatures and verify(peer, digest, signature):
-                self.signatures[peer] = signature
+        for at in range(len(START), len(data), ID + SIGNATURE):
+            peer, signature = data[at : at + ID], data[at + ID : at + ID + SIGNATURE]
+            if peer in self.signatures:
+                continue
+            if peer not in self.roster or not verify(peer, digest, signature):
+                break
+            self.signatures[peer] = signature
         self.start_if_ready()
+
+    def expects_start(self, sender: PeerId, size: int) -> bool:
+        """Whether a start list with ``size`` bytes of signatures may come from ``sender`` now: no more than an honest
+        process sends, which is a session, and of no more peers than there are."""
+        session = self.door.session_of(sender)
+        known, lists = self.heard.get(sender, (session, 0))
+        lists = 1 + (lists if known == session else 0)
+        self.heard[sender] = session, lists
+        whole = size % (ID + SIGNATURE) == 0 and size <= len(self.roster) * (ID + SIGNATURE)
+        return whole and lists <= START_LISTS  # requirement: CLOCK-12
 
     def start_if_ready(self) -> None:
         """Start once n − b peers are ready, and show everyone that they are. Source: CLOCK-2."""
@@ -436,12 +464,18 @@ class SocketPeer:
     # -- The run --------------------------------------------------------------------------------
 
     def take(self, sender: PeerId, data: bytes) -> None:
-        """Something arrived."""
-        if data[:1] == START:
-            self.hear_start(sender, data)
-        else:
-            self.node.read(self.now(), sender, data)
-            self.settle()
+        """Something arrived. Raises :class:`Refused` if this peer has failed: an error of its own, also one of the
+        operating system, is not taken for a broken connection, and the frame is not acknowledged. Source: REC-5."""
+        try:
+            if self.failure is None and data[:1] == START:
+                self.hear_start(sender, data)
+            elif self.failure is None:
+                self.node.read(self.now(), sender, data)
+                self.settle()
+        except Exception as error:
+            self.fail(error)
+        if self.failure is not None:
+            raise Refused("this peer has failed")  # requirement: CLOCK-11
 
     def settle(self) -> None:
         """Send what the node wants sent, answer what it asks, set its alarm."""
@@ -474,8 +508,11 @@ class SocketPeer:
 
     def wake(self) -> None:
         """A deadline has come."""
-        self.node.wake(max(self.now(), self.node.wake_at or 0.0))
-        self.settle()
+        try:
+            self.node.wake(max(self.now(), self.node.wake_at or 0.0))
+            self.settle()
+        except Exception as error:
+            self.fail(error)
 
     async def compute(self, request: ComputeGradient) -> None:
         """Evaluate a gradient beside everything else."""

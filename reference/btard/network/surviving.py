@@ -3,18 +3,21 @@
 A node is a deterministic function of the state at a step boundary and of what it took in since. So it
 writes down each thing that it takes in before acting on it, and made again from its folder it is where it
 was: what it had signed it signs again, byte for byte, and nothing else in the same place.
+
+Since it must also answer for its last phases, and send again what may not have arrived, it never goes on from
+the boundary that it is at but from one that lies a whole step back, and more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from btard.network.limits import Limits
 from btard.network.node import ARCHIVED_PHASES, Node, key_of
 from btard.network.store import ContinuedFile, Journal, ResumeError, write_atomically
-from btard.protocol.broadcast import Arrival, Frame, Timing, decode_frame, encode_frame
+from btard.protocol.broadcast import Arrival, Ask, Frame, Timing, decode_frame, encode_frame
 from btard.protocol.channel import AppendRecord, Exchange, StepApplied
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
@@ -24,7 +27,10 @@ from btard.protocol.recovery import CheckpointError, open_value, seal_value
 from btard.protocol.state import State
 
 TURN_STEPS = 10
-"""A new checkpoint is made, and the journal begun anew, after every so many steps."""
+"""A new checkpoint is made after every so many steps: that of the boundary one step before."""
+
+Entry = tuple[Any, ...]
+"""What a journal holds: a kind and its fields."""
 
 
 class PeerStore:
@@ -45,6 +51,8 @@ class PeerStore:
         if not size:
             self.log.write(genesis.encode())
         self.journal = Journal(self.journal_of(self.state.step if self.state else 0))
+        self.next: tuple[Journal, bytes] | None = None
+        """The journal that begins one step before the next checkpoint, and that checkpoint."""
         for path in set(folder.glob("journal-*")) - {self.journal.path}:
             path.unlink()  # the process died between two checkpoints' files
 
@@ -67,21 +75,37 @@ class PeerStore:
         self.log.write(record.encode())
         self.log.flush()
 
-    def turn(self, state: State, entries: list[tuple[Any, ...]]) -> None:
-        """Make a checkpoint of ``state``, and begin a journal with ``entries``. Source: REC-2."""
-        fresh = Journal(self.journal_of(state.step))
-        for entry in entries:
-            fresh.append(entry)
+    def append(self, entry: Entry, source: Journal | None = None) -> None:
+        """Keep ``entry``, in the next journal too if there is one; not again in the ``source`` that it is from."""
+        for journal in (self.journal, self.next[0] if self.next else None):
+            if journal is not None and journal is not source:
+                journal.append(entry)
+
+    def turn(self, state: State, entries: Iterable[Entry]) -> None:
+        """At the boundary of ``state``: make the checkpoint that is due, which is the one prepared a step ago, and
+        prepare the one that is due next, whose journal begins with ``entries``. Source: REC-2, REC-6."""
+        if self.next is not None:
+            self.switch(*self.next)
+        if (state.step + 1) % self.every == 0:
+            fresh = Journal(self.journal_of(state.step))
+            self.next = fresh, seal_value((state, self.log.file.tell()))
+            for entry in entries:
+                fresh.append(entry)
+
+    def switch(self, fresh: Journal, checkpoint: bytes) -> None:
+        """From now on a restart goes on from ``checkpoint``, with the ``fresh`` journal that follows it."""
         fresh.sync()
-        write_atomically(self.checkpoint, seal_value((state, self.log.file.tell())))
+        write_atomically(self.checkpoint, checkpoint)  # requirement: REC-6
         self.journal.close()
         self.journal.path.unlink()
-        self.journal = fresh
+        self.journal, self.next = fresh, None
 
     def close(self) -> None:
         """Release the files."""
         self.log.close()
         self.journal.close()
+        if self.next is not None:
+            self.next[0].close()
 
 
 class SurvivingNode(Node):
@@ -104,40 +128,50 @@ class SurvivingNode(Node):
 
     def start(self, now: float, ready: float | None = None) -> None:
         """Begin the run."""
-        self.store.journal.append(("start", now, now if ready is None else ready))
+        self.store.append(("start", now, now if ready is None else ready))
         super().start(now, ready)
 
     def answer(self, now: float, value: Any) -> None:
         """Go on with the driver's answer; at some step boundaries, with a new checkpoint."""
-        if isinstance(self.request, StepApplied) and self.request.state.step % self.store.every == 0:
-            self.store.turn(self.request.state, list(self.carried_over(now)))
-        else:
-            self.store.journal.append(("answer", now, value))
+        self.store.append(("answer", now, value))
+        self.turn(now)
         super().answer(now, value)
+
+    def turn(self, now: float) -> None:
+        """Tell the store if this is a step boundary."""
+        if isinstance(self.request, StepApplied):
+            self.store.turn(self.request.state, self.carried_over(now))
 
     def wake(self, now: float) -> None:
         """It is ``now``."""
         if self.is_due(now):
-            self.store.journal.append(("wake", now))
+            self.store.append(("wake", now))
             super().wake(now)
 
     def take(self, arrival: Arrival) -> None:
         """Take in a frame of my phase."""
-        self.store.journal.append(("take", *written(arrival)))
+        self.store.append(("take", *written(arrival)))
         super().take(arrival)
+
+    def take_late(self, arrival: Arrival) -> None:
+        """Take in a frame of an earlier phase. Requests are kept, since their answers may have to be sent again."""
+        if isinstance(arrival.frame, Ask):
+            self.store.append(("ask", *written(arrival)))
+        super().take_late(arrival)
 
     def keep_early(self, arrival: Arrival, cost: int) -> None:
         """Keep a frame of a phase to come."""
-        self.store.journal.append(("early", *written(arrival), cost))
+        self.store.append(("early", *written(arrival), cost))
         super().keep_early(arrival, cost)
 
     def hold(self, peer: PeerId, proof: Proof) -> None:
         """Keep evidence that surfaced late."""
-        self.store.journal.append(("late", peer, proof))
+        self.store.append(("late", peer, proof))
         super().hold(peer, proof)
 
-    def carried_over(self, now: float) -> Iterator[tuple[Any, ...]]:
-        """What a new journal begins with: all that earlier steps left to this node beside its state."""
+    def carried_over(self, now: float) -> Iterator[Entry]:
+        """What a new journal begins with: what earlier steps left to this node beside its state. Their broadcasts
+        are not in it: when the journal counts, a whole step has passed since."""
         for arrivals in self.early.values():
             yield from (("early", *written(arrival), cost) for arrival, cost in arrivals)
         yield from (("late", peer, proof) for peer, proof in self.late.items())
@@ -155,13 +189,15 @@ class SurvivingNode(Node):
     def replay(self) -> None:
         """Take in again what the journal holds. What was sent in the last phases is sent again: nobody knows
         whether it arrived."""
-        for kind, *fields in self.store.journal.values:
-            self.repeat(kind, fields)
-        self.store.journal.values.clear()
+        source = self.store.journal
+        for entry in source.values:
+            self.store.append(entry, source)
+            self.repeat(*entry)
+        source.values.clear()
         recent = [*self.past, self.current][-ARCHIVED_PHASES:]
         self.outbox = [(to, frame) for to, frame in self.outbox if key_of(frame) in recent]
 
-    def repeat(self, kind: str, fields: list[Any]) -> None:
+    def repeat(self, kind: str, *fields: Any) -> None:
         """One entry of the journal."""
         match kind, fields:
             case "start", (now, ready):
@@ -169,11 +205,14 @@ class SurvivingNode(Node):
             case "answer", (now, value):
                 if isinstance(self.request, AppendRecord):
                     self.store.record(self.request.record)
+                self.turn(now)
                 super().answer(now, value)
             case "wake", (now,):
                 super().wake(now)
             case "take", (now, sender, data):
                 super().take(Arrival(now, sender, decode_frame(data, len(data))))
+            case "ask", (now, sender, data):
+                super().take_late(Arrival(now, sender, decode_frame(data, len(data))))
             case "early", (now, sender, data, cost):
                 super().keep_early(Arrival(now, sender, decode_frame(data, len(data))), cost)
             case "late", (peer, proof):

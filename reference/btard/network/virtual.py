@@ -95,6 +95,7 @@ class NetworkSimulation(Simulation):
         limits = Limits(config.peers, config.dimension, relays)
         node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, limits)
         node.decode = decode_once
+        node.roster = seat.state.roster
         if seat.byzantine:
             node.gate = lambda: self.honest_are_past(node)
         return node

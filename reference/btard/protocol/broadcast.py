@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 from btard.protocol.channel import Delivery
-from btard.protocol.encoding import Item, decode, encode, tagged_hash
+from btard.protocol.encoding import Item, Shape, decode, encode, tagged_hash
 from btard.protocol.identity import Identity, verify
 from btard.protocol.messages import (
+    ENVELOPE_ITEMS,
     HASH_BYTES,
     MAX_AGREED_BODY,
     MAX_ECHOES,
@@ -80,6 +81,19 @@ class Answer(NamedTuple):
 
 
 Frame = Envelope | Relay | Offer | Ask | Answer
+FRAME_DEPTH = 3
+"""Arrays inside each other: an answer, its messages, an envelope."""
+
+
+def frame_items(peers: int) -> int:
+    """Most items of a frame: an answer's (frame, kind, place and two lists; everyone's signature; of everyone up to
+    two messages), or in the smallest runs a relay's (frame, kind, echo, list; two names and an array for each)."""
+    answer = 8 + (1 + 2 * ENVELOPE_ITEMS) * peers
+    relay = 3 + ENVELOPE_ITEMS + 3 * peers
+    return max(answer, relay)
+
+
+MAX_FRAME_ITEMS = frame_items(MAX_PEERS)
 
 
 def frame_item(frame: Frame) -> Item:
@@ -100,10 +114,10 @@ def encode_frame(frame: Frame) -> bytes:
     return encode(frame_item(frame))
 
 
-def decode_frame(data: bytes, limit: int) -> Frame:
-    """Read one frame of at most ``limit`` bytes from hostile bytes; raises :class:`DecodeError` or
-    :class:`MessageError`. Source: BCAST-1."""
-    fields = decode(data, limit)  # requirement: BCAST-1
+def decode_frame(data: bytes, limit: int, most: int = MAX_FRAME_ITEMS) -> Frame:
+    """Read one frame of at most ``limit`` bytes and ``most`` items from hostile bytes; raises :class:`DecodeError`
+    or :class:`MessageError`. Source: BCAST-1."""
+    fields = decode(data, limit, Shape(most, FRAME_DEPTH))  # requirement: BCAST-1
     if not isinstance(fields, list) or not fields:
         raise MessageError("a frame is an array that begins with its kind")
     kind = count(fields[0])

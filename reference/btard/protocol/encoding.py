@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,21 @@ Item: TypeAlias = "int | bytes | str | bool | list[Item] | dict[str, Item] | Non
 
 MAX_DEPTH = 16
 """Most arrays and maps that may be open at once."""
+
+
+class Shape(NamedTuple):
+    """What a place allows inside one item, so that reading it costs no more than what may stand there."""
+
+    items: int = 1 << 64
+    """Most items: the outermost one, and every entry of an array. No bound by default."""
+    depth: int = MAX_DEPTH
+    """Most arrays and maps that may be open at once."""
+    named: bool = False
+    """Whether there may be text and maps."""
+
+
+ANYTHING = Shape(named=True)
+"""Whatever can be encoded: for what is small, or not from the network."""
 
 
 class NotEncodable(ProtocolError):
@@ -50,7 +65,11 @@ class Malformed(DecodeError):
 
 
 class TooDeep(DecodeError):
-    """More than MAX_DEPTH arrays and maps inside each other."""
+    """More than MAX_DEPTH arrays and maps inside each other, or more than the place allows."""
+
+
+class TooMany(DecodeError):
+    """More items than the place allows."""
 
 
 # -- Hash and XOF -----------------------------------------------------------------------------
@@ -176,15 +195,16 @@ def head(major: int, argument: int) -> bytes:
 # -- Decoder ----------------------------------------------------------------------------------
 
 
-def decode(data: bytes, limit: int) -> Item:
+def decode(data: bytes, limit: int, shape: Shape = ANYTHING) -> Item:
     """The item that ``data`` encodes, with ``encode(decode(data, limit)) == data``.
 
-    ``limit``: the most bytes that this place allows. Raises :class:`DecodeError` and nothing else,
-    in time and memory O(len(data)). Source: ENC-5 to ENC-12.
+    ``limit``: the most bytes that this place allows; ``shape``: what it allows inside. Raises :class:`DecodeError`
+    and nothing else, in time and memory O(``shape.items``) beside one copy of the bytes of strings; and for a shape
+    without bounds O(len(data)). Source: ENC-5 to ENC-12, ENC-14.
     """
     if len(data) > limit:
         raise Oversized(f"{len(data)} bytes where at most {limit} are allowed")  # requirement: ENC-5
-    item, end = read_item(data, 0)
+    item, end = read_item(data, 0, shape)
     if end != len(data):
         raise Malformed(f"{len(data) - end} bytes follow the item")  # requirement: ENC-6
     return item
@@ -208,7 +228,7 @@ def decode_sequence(data: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
         offset, record = end, record + 1
 
 
-def read_item(data: bytes, position: int) -> tuple[Item, int]:
+def read_item(data: bytes, position: int, shape: Shape = ANYTHING) -> tuple[Item, int]:
     """The item that begins at ``position``, and where it ends. Raises :class:`DecodeError`.
 
     A map is read as an array of its keys and values in turn. ``stack`` keeps, for every container
@@ -216,7 +236,7 @@ def read_item(data: bytes, position: int) -> tuple[Item, int]:
     """
     stack: list[tuple[list[Any], int, bool]] = []
     entries: list[Any] = []
-    missing, is_map = 1, False
+    missing, is_map, allowed = 1, False, shape.items - 1
     while True:
         while missing == 0:  # the current container is complete
             if not stack:
@@ -230,6 +250,8 @@ def read_item(data: bytes, position: int) -> tuple[Item, int]:
             entries.append(argument)
         elif major == SIMPLE:
             entries.append(CONSTANTS[argument])
+        elif major in (TEXT, MAP) and not shape.named:
+            raise Malformed("neither text nor a map belongs here")
         elif argument > len(data) - position:  # every byte or entry takes a byte
             raise Malformed("a declared length exceeds the bytes that are left")  # requirement: ENC-12
         elif major in (BYTES, TEXT):
@@ -238,10 +260,13 @@ def read_item(data: bytes, position: int) -> tuple[Item, int]:
             position += argument
         else:
             stack.append((entries, missing, is_map))
-            if len(stack) > MAX_DEPTH:
-                raise TooDeep(f"more than {MAX_DEPTH} containers inside each other")  # requirement: ENC-11
+            if len(stack) > shape.depth:
+                raise TooDeep(f"more than {shape.depth} containers inside each other")  # requirement: ENC-11
             entries, is_map = [], major == MAP
             missing = 2 * argument if is_map else argument
+            allowed -= missing
+            if allowed < 0:
+                raise TooMany(f"more than {shape.items} items")  # requirement: ENC-14
 
 
 def read_head(data: bytes, position: int) -> tuple[int, int, int]:

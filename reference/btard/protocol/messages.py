@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from btard.protocol.arithmetic import Float64, float64_bytes, float64_vector
-from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
+from btard.protocol.encoding import DecodeError, Item, Shape, decode, encode, tagged_hash
 from btard.protocol.identity import Identity, verify
 from btard.protocol.model import MAX_PEERS, PROTOCOL_VERSION, PeerId, ProtocolError
 
@@ -30,6 +30,14 @@ MAX_LETTERS = 64
 """Most letters of candidates in one message."""
 MAX_AGREED_BODY = 4096 + 1024 * MAX_PEERS
 """Upper bound on the body of an agreed message, in bytes."""
+ENVELOPE_ITEMS = 11
+"""Items of an envelope, or of a signed header: the array and its fields."""
+MAX_BODY_ITEMS = 5 + 5 * MAX_STATEMENTS + MAX_NOTICES * (2 + 2 * ENVELOPE_ITEMS) + MAX_ECHOES * ENVELOPE_ITEMS
+"""Most items of an agreed body: a Vote's, with all statements, complaints, proofs of two headers, and echoes."""
+ENVELOPE_SHAPE = Shape(ENVELOPE_ITEMS, depth=1)
+ECHO_SHAPE = Shape(1 + MAX_PEERS, depth=1)
+BODY_SHAPE = Shape(MAX_BODY_ITEMS, depth=4)
+"""Deepest are the headers: body, evidence, proof, header."""
 
 
 Hash = Annotated[bytes, "hash"]
@@ -183,7 +191,7 @@ class Envelope:
     @classmethod
     def decode(cls, data: bytes, body_limit: int) -> Self:
         """Read one envelope from hostile bytes; raises :class:`DecodeError` or :class:`MessageError`."""
-        return cls.from_item(decode(data, body_limit + ENVELOPE_OVERHEAD))  # requirement: MSG-3
+        return cls.from_item(decode(data, body_limit + ENVELOPE_OVERHEAD, ENVELOPE_SHAPE))  # requirement: MSG-3
 
 
 def header_item(run: bytes, slot: Slot, sender: PeerId, log_head: bytes) -> list[Item]:
@@ -474,8 +482,8 @@ def decode_body(slot: Slot, body: bytes) -> Message:
     """Read the body of an agreed message or of an echo; raises :class:`DecodeError` or :class:`MessageError`."""
     if slot.phase not in BODIES or slot.part > ECHO:
         raise MessageError("the body of a part is no message")
-    kind = Echo if slot.part == ECHO else BODIES[slot.phase]
-    message: Message = kind.from_item(decode(body, MAX_AGREED_BODY))  # requirement: MSG-5
+    kind, shape = (Echo, ECHO_SHAPE) if slot.part == ECHO else (BODIES[slot.phase], BODY_SHAPE)
+    message: Message = kind.from_item(decode(body, MAX_AGREED_BODY, shape))  # requirement: MSG-5
     return message
 
 
