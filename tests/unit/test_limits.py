@@ -11,7 +11,7 @@ from typing import Any
 import networkx
 import pytest
 from btard.network.coalition import World
-from btard.network.limits import ANSWERS, Limits
+from btard.network.limits import ANSWERS, Limits, Link
 from btard.network.links import FaultyLinks, Links
 from btard.network.node import Node, key_of_slot
 from btard.network.virtual import NetworkSimulation
