@@ -132,6 +132,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run in this directory; other options are its own.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
@@ -144,7 +145,7 @@ def train(
     if resume is not None:
         interrupted = RunStore(resume).settings(Settings)
         resolve_device(interrupted.device)
-        if (resume / "summary.json").exists():
+        if RunStore(resume).finished:
             fail(f"the run in '{resume}' is finished")
         run_to_the_end(interrupted, resume, as_json, partial(play, resume=True))
         return
@@ -176,8 +177,8 @@ def train(
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config), steps),
     )
-    warn(settings, out)
-    run_to_the_end(settings, out, as_json, play)
+    warn(settings)
+    run_to_the_end(settings, out, as_json, partial(play, overwrite=overwrite))
 
 
 def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callable[..., dict[str, Any]]) -> None:
@@ -199,12 +200,10 @@ def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callabl
         raise typer.Exit(complain(f"the run stopped: {summary['stopped']}", 1))
 
 
-def warn(settings: Any, out: Path | None) -> None:
+def warn(settings: Any) -> None:
     """Say on standard error what the caller may not expect."""
     if settings.byzantine > settings.tolerated:
         complain(f"note: {settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated")
-    if out and (out / "summary.json").exists():
-        complain(f"note: the run in '{out}' is replaced")
 
 
 class Reporter:
@@ -234,8 +233,11 @@ class Reporter:
 
     def tell(self, event: Any) -> None:
         """Show one event."""
-        from btard.training.trainer import Advanced, Joined, Left, Measured
+        from btard.training.trainer import Advanced, Joined, Left, Measured, Noted
 
+        if isinstance(event, Noted):
+            complain(f"note: {event.text}")
+            return
         self.open(event.run)
         match event:
             case Advanced(run, steps):

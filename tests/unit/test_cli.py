@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from btard import __version__
 from btard.cli import main
 from btard.protocol.encoding import decode_sequence
 from btard.protocol.log import Genesis
+from btard.training.checkpoints import RunStore
 
 SUMMARY_KEYS = {
     "task", "profile", "peers", "byzantine", "attack", "steps", "seed", "accuracy", "loss", "byzantine_banned",
@@ -56,6 +58,11 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = btard("train", *SMALL, "--baseline", "clean,mean", "--logs", "all", "--out", str(out))
     assert done.returncode == 0, done.stderr
     return out
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """A copy of a run directory, to be damaged."""
+    return Path(shutil.copytree(run, folder / "copy"))
 
 
 REFUSED = [
@@ -315,9 +322,58 @@ def test_no_command_shows_the_help() -> None:
 
 def test_a_replaced_run_is_announced_and_leaves_nothing_behind(tmp_path: Path) -> None:
     for _ in range(2):
-        done = btard("train", *SMALL, "--out", str(tmp_path / "run"))
+        done = btard("train", *SMALL, "--overwrite", "--out", str(tmp_path / "run"))
     assert f"the run in '{tmp_path / 'run'}' is replaced" in done.stderr
     assert len(list((tmp_path / "run" / "log").iterdir())) == 2
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a directory."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_run_is_never_replaced_unasked(run_folder: Path, tmp_path: Path, interrupted: bool) -> None:
+    run = copied(run_folder, tmp_path)
+    if interrupted:
+        (run / "summary.json").unlink()
+    before = contents(run)
+    done = btard("train", *SMALL, "--out", str(run))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds a" in done.stderr and "--overwrite" in done.stderr
+    assert (f"--resume {run}" in done.stderr) == interrupted
+    assert contents(run) == before
+
+
+DIGITS = ("--task", "digits", "--peers", "4", "--steps", "2")
+REFUSED_LATE = [
+    (*DIGITS, "--classes", "foo", "--tolerance", "1e-5"),
+    (*SMALL, "--classes", "cpu,float64"),
+    (*SMALL, "--attack", "label-flip"),
+    (*SMALL, "--attack", "btard.protocol.step:Peer"),
+    (*SMALL, "--tolerate", "4"),
+]
+
+
+@pytest.mark.parametrize("arguments", REFUSED_LATE, ids=lambda value: " ".join(value))
+def test_a_rejected_call_leaves_the_run_as_it_is(run_folder: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    run = copied(run_folder, tmp_path)
+    before = contents(run)
+    done = btard("train", *arguments, "--overwrite", "--out", str(run))
+    assert done.returncode == 2
+    assert "is replaced" not in done.stderr
+    assert contents(run) == before
+
+
+def test_two_runs_do_not_share_a_directory(run_folder: Path, tmp_path: Path) -> None:
+    run = copied(run_folder, tmp_path)
+    (run / "summary.json").unlink()
+    before = contents(run)
+    with RunStore(run).locked():
+        for options in (("--out", str(run), "--overwrite", *SMALL), ("--resume", str(run))):
+            done = btard("train", *options)
+            assert (done.returncode, "another process is running" in done.stderr) == (2, True)
+    assert contents(run) == before
 
 
 def test_files_in_the_way_are_a_wrong_call(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ from btard.protocol.update import (
     schedule_kind,
     state_hash,
 )
-from btard.training.checkpoints import CHECKPOINT_STEPS, RunStore, Saved
+from btard.training.checkpoints import CHECKPOINT_STEPS, METRICS, RunStore, Saved
 from btard.training.curves import draw_curves
 from btard.training.registry import find_by_name, known_names
 from btard.training.task import Evaluation, Task
@@ -407,7 +407,14 @@ class Advanced:
     steps: int
 
 
-Event = Measured | Left | Joined | Advanced
+@dataclass(frozen=True)
+class Noted:
+    """Something about the run as a whole that its user may not expect."""
+
+    text: str
+
+
+Event = Measured | Left | Joined | Advanced | Noted
 
 
 def measured_at(step: int, steps: int) -> bool:
@@ -491,6 +498,15 @@ class LogWriter:
             self.contents[owner].write(encode(content))
             self.contents[owner].flush()
 
+    def lengths(self) -> dict[str, int]:
+        """How much of each file is written, by its path in the run directory."""
+        files = [(self.logs, "cborseq"), (self.contents, "aggregates")]
+        return {
+            f"{self.folder.name}/{self.path(owner, suffix).name}": file.tell()
+            for written, suffix in files
+            for owner, file in written.items()
+        }
+
     def close(self, stayed: Iterable[PeerId]) -> None:
         """Close all files; a single log is given to the first honest peer that ``stayed``."""
         for file in (*self.logs.values(), *self.contents.values()):
@@ -526,7 +542,7 @@ class SwarmRun:
 
     def play(self) -> Iterator[Event]:
         """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
-        began = time.perf_counter()
+        began = time.perf_counter() - (self.saved.seconds if self.saved else 0.0)
         sizes = None if not self.resumed else self.saved.sizes if self.saved else {}
         writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis, sizes) if self.log_folder else None
         try:
@@ -534,7 +550,8 @@ class SwarmRun:
             for observed in simulation.run():
                 yield from self.events(observed, began)
                 if self.store and not self.swarm.settings.faults.cut:  # when a cut is noticed is a matter of timing
-                    self.store.save(simulation, observed, self.recruits, self.away)
+                    written, elapsed = writer.lengths() if writer else {}, time.perf_counter() - began
+                    self.store.save(simulation, observed, self.recruits, self.away, written, elapsed)
                 self.cut_and_heal(simulation, observed.state.step)
                 self.let_join(simulation, observed.state)
         finally:
@@ -678,37 +695,56 @@ class MeanRun:
 
 
 def train(
-    settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None], resume: bool = False
+    settings: Settings,
+    task: Task,
+    out: Path | None,
+    tell: Callable[[Event], None],
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Run the swarm and its baselines; write ``out`` (if given) and return the summary. ``resume``: go on with
-    the run in ``out`` that was interrupted, from its last checkpoint.
+    the run in ``out`` that was interrupted, from its last checkpoint. ``overwrite``: replace the run in ``out``.
 
     A run in which more peers leave than tolerated ends there, and the summary's ``stopped`` says so. Raises
     :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
     """
     swarm = assemble(settings, task)
-    swarm.conducts(World(swarm.coalition, None))  # an unknown attack is refused before anything is written
+    swarm.conducts(World(swarm.coalition, None))  # what is unknown or impossible is refused before anything is written
+    swarm.oracles()
+    if out is None:
+        return play(swarm, None, tell, None, resume)
+    store = RunStore(out)
     try:
-        return play(swarm, out, tell, resume)
+        with store.locked():
+            saved = begin(swarm, store, tell, resume, overwrite)
+            return play(swarm, store, tell, saved, resume)
     except OSError as error:
         raise RunError(f"cannot write to '{out}': {error.strerror}") from error
 
 
-def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: bool) -> dict[str, Any]:
-    """:func:`train` once everything is known to fit."""
-    settings, task = swarm.settings, swarm.task
-    store = RunStore(out) if out else None
-    saved = store.load() if store and resume else None
+def begin(swarm: Swarm, store: RunStore, tell: Callable[[Event], None], resume: bool, overwrite: bool) -> Saved | None:
+    """The checkpoint to go on from; None if the run begins at step 0. Nothing is touched if it cannot begin."""
+    if not resume:
+        if store.begin(swarm.settings, overwrite):
+            tell(Noted(f"the run in '{store.out}' is replaced"))
+        return None
+    saved = store.load()
     if saved and saved.agreed.run != swarm.genesis.run:
         raise ResumeError("the checkpoint is of another run: task, data or version have changed since")
-    if store and not resume:
-        prepare_folder(store.out)
-        store.begin(settings)
+    tell(Noted(f"goes on from step {saved.agreed.step}" if saved else "no usable checkpoint: from step 0"))
+    return saved
+
+
+def play(
+    swarm: Swarm, store: RunStore | None, tell: Callable[[Event], None], saved: Saved | None, resume: bool
+) -> dict[str, Any]:
+    """:func:`train` once everything is known to fit."""
+    settings, task, out = swarm.settings, swarm.task, store.out if store else None
     log_folder = out / "log" if out and settings.logs != "none" else None
     main = SwarmRun(swarm, log_folder=log_folder, store=store, saved=saved, resumed=resume)
     others = [baseline_run(swarm, name) for name in settings.baselines]
     metrics = open_metrics(store, saved) if store else None
-    events: list[Event] = read_metrics(store.out / "metrics.jsonl") if store and saved else []
+    events: list[Event] = read_metrics(store.out / METRICS) if store and saved else []
     main.quality = next((e.quality for e in reversed(events) if isinstance(e, Measured)), None)
     stopped = None
     try:
@@ -735,7 +771,7 @@ def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: 
 
 def open_metrics(store: RunStore, saved: Saved | None) -> TextIO:
     """The file of measurements: new, or cut back to the checkpoint."""
-    path = store.out / "metrics.jsonl"
+    path = store.out / METRICS
     if saved is None:
         return path.open("w")
     with path.open("r+b") as file:
@@ -774,16 +810,6 @@ def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
     if name == "mean":
         return MeanRun(swarm)
     return SwarmRun(replace(swarm, settings=replace(swarm.settings, attack=None)), name="clean")
-
-
-def prepare_folder(out: Path | None) -> None:
-    """Make the run directory, or empty one that holds an earlier run."""
-    if out is None:
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    for pattern in ("log/*.cborseq", "log/*.aggregates", "summary.json", "curves.png"):
-        for stale in out.glob(pattern):
-            stale.unlink()
 
 
 def write_metrics(file: Any, event: Event) -> None:
