@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import tomllib
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from btard.conformance.audit import (
     read_contents,
     read_genesis,
 )
+from btard.network.coalition import BrokenAttack
 from btard.protocol.log import LogError
 from btard.protocol.model import ProtocolError
 
@@ -83,6 +85,7 @@ def common(
 
 @app.command(epilog="Example: btard train --task digits --peers 16 --byzantine 7 --attack sign-flip --out run")
 def train(
+    context: typer.Context,
     task: Annotated[
         str,
         typer.Option(
@@ -143,6 +146,7 @@ def train(
     from btard.training.trainer import train as play
 
     if resume is not None:
+        refuse_beside_resume(context)
         interrupted = RunStore(resume).settings(Settings)
         resolve_device(interrupted.device)
         if RunStore(resume).finished:
@@ -179,6 +183,15 @@ def train(
     )
     warn(settings)
     run_to_the_end(settings, out, as_json, partial(play, overwrite=overwrite))
+
+
+def refuse_beside_resume(context: typer.Context) -> None:
+    """A run goes on as it was asked for: name the options that would have no effect."""
+    given = {name: context.get_parameter_source(name) for name in context.params}
+    ignored = [name for name, source in given.items() if source is not None and source.name == "COMMANDLINE"]
+    beside = [f"--{name.replace('_', '-')}" for name in ignored if name not in ("resume", "as_json")]
+    if beside:
+        fail(f"--resume goes on with the run as it was asked for: leave out {', '.join(beside)}")
 
 
 def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callable[..., dict[str, Any]]) -> None:
@@ -521,7 +534,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, WRONG_CALL):
             message = error.format_message()
             sys.exit(complain(message) if message else 2)
+        if isinstance(error, BrokenAttack):
+            sys.exit(complain(str(error), 1))
+        handed = foreign_frames(error)
+        if handed:
+            name = type(error).__name__
+            sys.exit(complain(f"code that btard was given failed: {name}: {error}\n{''.join(handed)}".rstrip(), 1))
         raise
+
+
+OUR_OWN = ("btard", "btard_adversary", "__main__")
+LIBRARIES = ("typer", "click", "rich", "numpy", "torch", "sklearn", "matplotlib")
+"""What btard uses: a traceback's lines there tell the user nothing."""
+
+
+def foreign_frames(error: Exception) -> list[str]:
+    """The lines of the traceback that lie in a task's or an attack's code that is not btard's own."""
+    walked = list(traceback.walk_tb(error.__traceback__))
+    packages = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in walked]
+    known = {*OUR_OWN, *LIBRARIES, *sys.stdlib_module_names}
+    return traceback.StackSummary.extract(
+        place for place, package in zip(walked, packages, strict=True) if package not in known
+    ).format()
 
 
 def complain(sentence: str, code: int = 2) -> int:

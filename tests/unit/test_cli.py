@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from typing import NamedTuple
 import pytest
 from btard import __version__
 from btard.cli import main
+from btard.network.store import Checkpoints
 from btard.protocol.encoding import decode_sequence
 from btard.protocol.log import Genesis
 from btard.training.checkpoints import RunStore
+from btard.training.registry import find_task
+from btard.training.trainer import Advanced, Settings, train
 
 SUMMARY_KEYS = {
     "task", "profile", "peers", "byzantine", "attack", "steps", "seed", "accuracy", "loss", "byzantine_banned",
@@ -374,6 +378,180 @@ def test_two_runs_do_not_share_a_directory(run_folder: Path, tmp_path: Path) -> 
             done = btard("train", *options)
             assert (done.returncode, "another process is running" in done.stderr) == (2, True)
     assert contents(run) == before
+
+
+class Killed(Exception):
+    """The process is gone."""
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of forty steps that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train(RESUMABLE, find_task("quadratic"), out, lambda event: None)
+    return out
+
+
+@pytest.fixture(scope="module")
+def killed_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, killed after step 25, with checkpoints of steps 10 and 20."""
+    out = tmp_path_factory.mktemp("killed") / "run"
+
+    def tell(event: object) -> None:
+        if isinstance(event, Advanced) and event.steps == 25:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(RESUMABLE, find_task("quadratic"), out, tell)
+    return out
+
+
+RESUMABLE = Settings(task="quadratic", peers=6, byzantine=2, attack="sign-flip", steps=40, channel="ideal")
+
+
+def log_of(run: Path) -> Path:
+    """The run's only log."""
+    return next((run / "log").glob("*.cborseq"))
+
+
+def truncate(path: Path, size: int) -> None:
+    """Cut a file."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one byte."""
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.requirement("REC-4")
+@pytest.mark.parametrize(
+    ("lost", "note"),
+    [
+        (lambda run: None, "goes on from step 20"),
+        (lambda run: truncate(log_of(run), Checkpoints(run).load()["sizes"][f"log/{log_of(run).name}"] - 1), "step 10"),
+        (lambda run: (run / "checkpoint").unlink(), "goes on from step 10"),
+        (lambda run: truncate(log_of(run), 300), "no usable checkpoint: from step 0"),
+        (lambda run: shutil.rmtree(run / "log"), "no usable checkpoint: from step 0"),
+        (lambda run: Checkpoints(run).clear(), "no usable checkpoint: from step 0"),
+    ],
+    ids=["nothing", "log", "checkpoint", "most of the log", "all logs", "checkpoints"],
+)
+def test_a_run_goes_on_from_the_latest_checkpoint_that_its_log_reaches(
+    killed_run: Path, whole_run: Path, tmp_path: Path, lost: Callable[[Path], object], note: str
+) -> None:
+    run = copied(killed_run, tmp_path)
+    lost(run)
+    done = btard("train", "--resume", str(run))
+    assert (done.returncode, note in done.stderr) == (0, True), done.stderr
+    assert log_of(run).read_bytes() == log_of(whole_run).read_bytes()
+    known, found = (json.loads((folder / "summary.json").read_text()) for folder in (whole_run, run))
+    assert {key for key in known if known[key] != found[key]} <= {"seconds", "bytes_sent_per_peer_per_step"}
+
+
+@pytest.mark.requirement("REC-1")
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: truncate(run / "metrics.jsonl", 40), "metrics.jsonl' is shorter"),
+        (lambda run: (run / "metrics.jsonl").unlink(), "metrics.jsonl' is missing"),
+        (lambda run: flip(run / "metrics.jsonl", 40), "metrics.jsonl' does not hold what this run wrote up to step 20"),
+        (lambda run: flip(log_of(run), 4000), "cborseq' does not hold what this run wrote up to step 20"),
+        (lambda run: flip(next((run / "log").glob("*.aggregates")), 40), "aggregates' does not hold what this run"),
+    ],
+    ids=["short metrics", "no metrics", "altered metrics", "altered log", "altered aggregates"],
+)
+def test_a_damaged_run_does_not_go_on_and_stays_as_it_is(
+    killed_run: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    run = copied(killed_run, tmp_path)
+    damage(run)
+    before = contents(run)
+    done = btard("train", "--resume", str(run))
+    assert (done.returncode, done.stderr.count("\n"), words in done.stderr) == (2, 1, True), done.stderr
+    assert contents(run) == before
+
+
+def test_seconds_count_all_lives_of_a_run(killed_run: Path, tmp_path: Path) -> None:
+    run = copied(killed_run, tmp_path)
+    kept = Checkpoints(run)
+    kept.save({**kept.load(), "seconds": 1000.0})
+    done = btard("train", "--resume", str(run), "--json")
+    assert json.loads(done.stdout)["seconds"] > 1000
+
+
+def test_a_run_goes_on_with_its_own_options_only(killed_run: Path) -> None:
+    before = contents(killed_run)
+    done = btard("train", "--resume", str(killed_run), "--steps", "50", "--attack-scale", "2", "--device", "cpu")
+    assert done.returncode == 2
+    assert "leave out --steps, --attack-scale, --device" in done.stderr
+    assert contents(killed_run) == before
+
+
+HEAD = "import numpy as np\nfrom btard_adversary.attacks.base import Attack, GradientAttack\n"
+BROKEN = {
+    "syntax": "def c(:\n",
+    "at_import": "1 / 0\n",
+    "in_factory": "def c(*places, **options):\n    raise ValueError('no\\nluck')\n",
+    "short": f"{HEAD}class c(GradientAttack):\n    def poison(self, state, honest):\n        return np.zeros(3)\n",
+    "nothing": f"{HEAD}class c(GradientAttack):\n    def poison(self, state, honest):\n        pass\n",
+    "raises": f"{HEAD}class c(Attack):\n    def gradient(self, state, honest):\n        return [] + honest.no_such\n",
+    "mute": f"{HEAD}class c(Attack):\n    def say(self, state, slot, honest):\n        pass\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        ("syntax", "task", "task 'btard_test_syntax:c' cannot be imported: SyntaxError: "),
+        ("syntax", "attack", "line 1"),
+        ("at_import", "task", "ZeroDivisionError: division by zero (btard_test_at_import.py, line 1)"),
+        ("at_import", "attack", "cannot be imported: ZeroDivisionError"),
+        ("in_factory", "task", "cannot be made: ValueError: no luck (btard_test_in_factory.py, line 2)"),
+        ("in_factory", "attack", "attack 'c' cannot be made: ValueError: no luck"),
+    ],
+)
+def test_a_mistake_in_the_users_own_code_gets_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: str, words: str
+) -> None:
+    done = played(tmp_path, monkeypatch, code, kind)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert words in done.stderr
+
+
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, kind: str) -> Done:
+    """Train with one of the broken modules as a task or an attack."""
+    (tmp_path / f"btard_test_{code}.py").write_text(BROKEN[code])
+    monkeypatch.syspath_prepend(tmp_path)
+    options = {"task": "quadratic", kind: f"btard_test_{code}:c"}
+    asked = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return btard("train", *asked, "--peers", "6", "--byzantine", "1", "--steps", "2")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("short", "attack c.poison gave shape (3,), expected (1000,)"),
+        ("nothing", "attack c.poison gave None, expected shape (1000,)"),
+        ("mute", "attack c.say gave None"),
+    ],
+)
+def test_an_attack_that_gives_what_cannot_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    done = played(tmp_path, monkeypatch, code, "attack")
+    assert (done.returncode, done.stderr) == (1, f"btard: {words}\n")
+
+
+def test_an_error_in_an_attack_shows_the_attacks_own_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = played(tmp_path, monkeypatch, "raises", "attack")
+    lines = done.stderr.splitlines()
+    assert (done.returncode, len(lines) < 6) == (1, True), done.stderr
+    assert lines[0].startswith("btard: code that btard was given failed: AttributeError: ")
+    assert 'btard_test_raises.py", line 5, in gradient' in lines[1]
 
 
 def test_files_in_the_way_are_a_wrong_call(tmp_path: Path) -> None:

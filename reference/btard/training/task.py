@@ -20,6 +20,10 @@ class UnknownName(TaskError):
     """Nothing is known by that name, or something of another kind is."""
 
 
+class BrokenCode(TaskError):
+    """Somebody's module that cannot be imported, or whose factory fails."""
+
+
 class OptionRefused(TaskError):
     """An option that the task does not have, or a value outside its range."""
 

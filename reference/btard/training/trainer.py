@@ -46,7 +46,7 @@ from btard.protocol.update import (
 )
 from btard.training.checkpoints import CHECKPOINT_STEPS, METRICS, RunStore, Saved
 from btard.training.curves import draw_curves
-from btard.training.registry import find_by_name, known_names
+from btard.training.registry import described, find_by_name, known_names
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
@@ -341,6 +341,10 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
         conduct = factory(seating)
     except TypeError as error:
         raise RunError(f"attack '{name}' is not a callable that takes a Seating: {error}") from error
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise RunError(f"attack '{name}' cannot be made: {described(error)}") from error
     ideal = seating.ideal and getattr(factory, "on_links", False)
     check(not ideal, f"attack '{name}' acts on links, which the ideal channel does not have: use --channel broadcast")
     check(isinstance(conduct, Conduct), f"attack '{name}' makes a {type(conduct).__name__}, which is not a Conduct")
