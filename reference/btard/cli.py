@@ -21,6 +21,7 @@ from btard import __version__
 from btard.conformance.audit import (
     AuditReport,
     Recomputation,
+    StoppedRun,
     UnclosedLog,
     audit,
     first_difference,
@@ -28,6 +29,7 @@ from btard.conformance.audit import (
     read_genesis,
 )
 from btard.network.coalition import BrokenAttack
+from btard.protocol.bans import Departure
 from btard.protocol.log import LogError
 from btard.protocol.model import ProtocolError
 
@@ -217,6 +219,10 @@ def warn(settings: Any) -> None:
     """Say on standard error what the caller may not expect."""
     if settings.byzantine > settings.tolerated:
         complain(f"note: {settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated")
+    if settings.byzantine and not settings.attack:
+        complain(f"note: without --attack, the {settings.byzantine} attackers behave like honest peers")
+    if len(set(settings.classes)) > 1 and not settings.tolerance:
+        complain("note: peers of different determinism classes accuse each other unless --tolerance is set")
 
 
 class Reporter:
@@ -293,7 +299,7 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
     rows = [
         ("peers", f"{summary['peers']}, {summary['byzantine']} of them attackers"),
         ("attack", attack),
-        ("steps", f"{summary['steps']}, voided attempts: {summary['retries']}"),
+        ("steps", f"{steps_row(summary)}, voided attempts: {summary['retries']}"),
         (
             "test loss" if summary["accuracy"] is None else "test accuracy",
             quality_row(summary, "accuracy", "loss", "diverged"),
@@ -307,7 +313,9 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
         ("attackers banned", f"{summary['byzantine_banned']} of {summary['byzantine']}"),
         ("honest banned", str(summary["honest_banned"])),
         ("eliminated", f"{summary['byzantine_eliminated']} attackers, {summary['honest_eliminated']} honest"),
-        ("absent", str(summary["absent"])),
+        ("absent", departed_row(summary, "absent")),
+        *((label, text) for label, text in comings_and_goings(summary) if text),
+        ("verdict", verdict_row(summary["verdicts"])),
         ("sent per peer and step", f"{summary['bytes_sent_per_peer_per_step']:,} bytes"),
         ("seconds", f"{summary['seconds']:.1f}"),
     ]
@@ -316,6 +324,42 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def steps_row(summary: dict[str, Any]) -> str:
+    """How many steps were done, or where the run stopped."""
+    steps = summary["steps"]
+    return f"stopped in step {summary['steps_applied']} of {steps}" if summary["stopped"] else str(steps)
+
+
+def departed_row(summary: dict[str, Any], how: str) -> str:
+    """How many left so, on either side."""
+    sides = [removal["byzantine"] for removal in summary["removals"] if removal["how"] == how]
+    return f"{sum(sides)} attackers, {len(sides) - sum(sides)} honest"
+
+
+def comings_and_goings(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows about membership; empty where nothing happened."""
+    joined, returned = summary["joined"], summary["returned"]
+    return [
+        ("joined", f"{joined}, {summary['byzantine_joined']} of them attackers' keys" if joined else ""),
+        ("returned", str(returned) if returned else ""),
+        ("left", departed_row(summary, "left") if summary["left"] else ""),
+        ("refused a seat", departed_row(summary, "refused") if summary["refused"] else ""),
+    ]
+
+
+def verdict_row(verdicts: list[dict[str, Any]]) -> str:
+    """How many attackers ended as their attack says, and how the others did."""
+    if not verdicts:
+        return "none stated"
+    shown = sum(verdict["shown"] for verdict in verdicts)
+    lines = [f"{'' if shown == len(verdicts) else 'NOT '}as expected: {shown} of {len(verdicts)}"]
+    for verdict in verdicts:
+        if not verdict["shown"]:
+            end = ", then ".join(verdict["ends"]) or "kept its seat"
+            lines.append(f"{verdict['peer'][:8]} {end}; expected {verdict['expected']}")
+    return "\n".join(lines)
 
 
 def quality_row(summary: dict[str, Any], accuracy: str, loss: str, diverged: str) -> str:
@@ -401,7 +445,9 @@ def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
     except LogError as error:
-        found = {"first_bad_record": error.record, "reason": error.reason, "unclosed": isinstance(error, UnclosedLog)}
+        stopped = isinstance(error, StoppedRun)
+        found = {"stopped_at_record" if stopped else "first_bad_record": error.record, "reason": error.reason}
+        found["unclosed"] = isinstance(error, UnclosedLog)
         return {"log": str(path), "accepted": False, **found}
     return {"log": str(path), "accepted": True, **describe_report(report)}
 
@@ -448,21 +494,29 @@ def verdicts_of(report: AuditReport) -> str:
     return "recomputed" if report.recomputed else "as recorded"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def show_audit(result: dict[str, Any]) -> None:
     """One log's result in words."""
     console = Console(soft_wrap=True, highlight=False)
     if not result["accepted"]:
+        if "stopped_at_record" in result:
+            end = f"the run stopped here, in record {result['stopped_at_record']}"
+            console.print(f"{result['log']}: {end}: {result['reason']}", markup=False, style="red")
+            return
         record = result.get("first_bad_record")
         where = f"record {record} is bad" if record is not None else "rejected"
         good = f"; the last good record is {record - 1}" if record else ""
         console.print(f"{result['log']}: {where}: {result['reason']}{good}", markup=False, style="red")
         return
-    gone = len(result["removed"])
-    console.print(
-        f"{result['log']}: accepted, {result['records']} records, {result['trials']} trials ({result['verdicts']}),"
-        f" {gone} of {result['peers']} peers removed" + (", its owner among them" if "left_early" in result else ""),
-        markup=False,
-    )
+    gone = len({left["peer"] for left in result["removed"] if left["how"] != Departure.REFUSED.value})
+    read = f"{counted(result['records'], 'record')}, {counted(result['trials'], 'trial')} ({result['verdicts']})"
+    owner = ", its owner among them" if "left_early" in result else ""
+    removed = f"{gone} of {result['peers']} peers removed{owner}"
+    console.print(f"{result['log']}: accepted, {read}, {removed}", markup=False)
     console.print(f"  run {result['run']}\n  final log head {result['head']}", markup=False)
     for left in result["removed"]:
         console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)

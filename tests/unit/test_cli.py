@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -378,6 +379,93 @@ def test_two_runs_do_not_share_a_directory(run_folder: Path, tmp_path: Path) -> 
             done = btard("train", *options)
             assert (done.returncode, "another process is running" in done.stderr) == (2, True)
     assert contents(run) == before
+
+
+NEVER = [
+    (("--attack", "sign-flip,random-noise", "--byzantine", "1"), "2 attacks need as many attackers, not 1"),
+    (("--join", "1@12"), "--join at step 12 never happens in a run of 12 steps"),
+    (("--join", "1@0"), "--join at step 0 never happens"),
+    (("--leave", "1@40"), "--leave at step 40"),
+    (("--faults", "cut=1@12"), "cut at step 12"),
+    (("--faults", "cut=1@0"), "cut at step 0"),
+    (("--faults", "cut=1@2,heal=12"), "heal at step 12"),
+    (("--faults", "heal=5"), "only what was cut before can heal"),
+    (("--faults", "cut=1@5,heal=5"), "only what was cut before can heal"),
+    (("--faults", "loss=0.1,loss=0.2"), "'loss' is given twice"),
+    (("--faults", "cut=1@2,cut=1@3"), "'cut' is given twice"),
+    (("--leave", "1@3", "--tolerate", "2"), "never happens: with 5 peers a bound of 2 faulty ones"),
+    (("--data", "nowhere"), "task 'quadratic' has its own data"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), NEVER, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_what_would_have_no_effect_is_refused(options: tuple[str, ...], words: str) -> None:
+    done = btard("train", "--task", "quadratic", "--peers", "6", "--steps", "12", *options)
+    assert (done.returncode, done.stderr.count("\n"), words in done.stderr) == (2, 1, True), done.stderr
+
+
+def test_what_a_caller_may_not_expect_is_noted() -> None:
+    quick = ("--task", "quadratic", "--peers", "4", "--steps", "1")
+    assert "note: without --attack, the 1 attackers behave like" in btard("train", *quick, "--byzantine", "1").stderr
+    done = btard("train", *DIGITS, "--classes", "cpu,float64", "--steps", "1")
+    assert "accuse each other unless --tolerance is set" in done.stderr
+
+
+def test_the_table_says_whether_all_went_as_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "btard_test_wrong.py").write_text(
+        "from btard_adversary.attacks.base import TOLERATED\nfrom btard_adversary.attacks.gradients import SignFlip\n"
+        "class Hopeful(SignFlip):\n    verdict = tolerant_verdict = TOLERATED\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    small = ("--task", "quadratic", "--peers", "6", "--byzantine", "2", "--steps", "20")
+    done = btard("train", *small, "--attack", "sign-flip")
+    assert "as expected: 2 of 2" in done.stdout and "NOT" not in done.stdout
+    assert "joined" not in done.stdout
+    done = btard("train", *small, "--attack", "btard_test_wrong:Hopeful")
+    assert "NOT as expected: 0 of 2" in done.stdout
+    assert re.search(r"[0-9a-f]{8} convicted: wrong hash; expected", done.stdout)
+    done = btard("train", "--task", "quadratic", "--peers", "6", "--tolerate", "1", "--steps", "12", "--join", "1@2")
+    assert re.search(r"joined +│ 1, 0 of them", done.stdout), done.stdout
+
+
+@pytest.mark.parametrize(
+    ("attack", "expected"),
+    [("sign-flip", "convicted: wrong gradient"), ("within-tolerance", "no effect: ignored, keeps its seat")],
+)
+def test_in_tolerance_mode_attacks_have_the_verdict_of_that_mode(attack: str, expected: str) -> None:
+    small = ("--task", "quadratic", "--peers", "6", "--byzantine", "2", "--steps", "20", "--tolerance", "1e-5")
+    verdicts = json.loads(btard("train", *small, "--attack", attack, "--json").stdout)["verdicts"]
+    assert [(verdict["expected"], verdict["shown"]) for verdict in verdicts] == [(expected, True)] * 2
+
+
+def test_a_run_that_stopped_says_where_and_who(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = btard(
+        "train", "--task", "quadratic", "--peers", "8", "--byzantine", "4", "--tolerate", "1", "--steps", "60",
+        "--attack", "false-accuser", "--out", str(out),
+    )  # fmt: skip
+    summary = json.loads((out / "summary.json").read_text())
+    assert done.returncode == 1
+    assert f"stopped in step {summary['steps_applied']} of 60" in done.stdout
+    assert summary["stopped_by"] and all(left["peer"][:8] in done.stdout for left in summary["stopped_by"])
+    audited = btard("audit", str(out))
+    assert (audited.returncode, "the run stopped here, in record" in audited.stdout) == (1, True)
+    assert "bad" not in audited.stdout
+    log = log_of(out)
+    log.write_bytes(log.read_bytes() * 2)
+    assert "is bad: the run would have stopped here" in btard("audit", str(out)).stdout
+
+
+def test_keys_that_never_had_a_seat_are_no_bans(tmp_path: Path) -> None:
+    done = btard(
+        "train", "--task", "quadratic", "--peers", "6", "--byzantine", "1", "--steps", "20", "--attack", "many-keys",
+        "--out", str(tmp_path / "run"), "--json",
+    )  # fmt: skip
+    summary = json.loads(done.stdout)
+    assert summary["refused"] > 0 and summary["ban_steps"] == []
+    assert "0 of 6 peers removed" in btard("audit", str(tmp_path / "run")).stdout
 
 
 class Killed(Exception):

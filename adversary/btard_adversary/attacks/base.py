@@ -83,6 +83,8 @@ class Attack(Conduct):
 
     summary: ClassVar[str] = ""
     verdict: ClassVar[Verdict | None] = None
+    tolerant_verdict: ClassVar[Verdict | None] = None
+    """How it ends in tolerance mode (chapter ``tolerance``), where that is not as in exact mode."""
     on_links: ClassVar[bool] = False
     """Whether it acts on links, which an ideal channel does not have."""
     default_scale: ClassVar[float] = 1.0
@@ -97,6 +99,10 @@ class Attack(Conduct):
         self.seating = seating
         self.world = seating.world
         self.scale = self.default_scale if seating.scale is None else seating.scale
+
+    def verdict_at(self, tolerance: float) -> Verdict | None:
+        """How the attack ends in a run with this η."""
+        return (tolerance > 0 and self.tolerant_verdict) or self.verdict
 
     def acts(self, state: State) -> bool:
         """Whether this is a step of the attack."""
@@ -115,6 +121,7 @@ class GradientAttack(Attack):
     """An attack on the gradient. The result is clipped to λ: anything longer convicts itself at once."""
 
     verdict = AUDITED
+    tolerant_verdict = convicted(Fault.WRONG_GRADIENT)
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The poisoned gradient in steps of the attack, else the honest one."""

@@ -36,6 +36,12 @@ class DataUnusable(TaskError):
     """A data file that is missing, truncated or not in the stated format."""
 
 
+def refuse_data(task: str, path: str | None) -> None:
+    """Raise :class:`DataUnusable` if a task that makes its own data is given some."""
+    if path is not None:
+        raise DataUnusable(f"task '{task}' has its own data and reads none: leave out --data {path}")
+
+
 class DeviceUnavailable(TaskError):
     """A device that this machine, or this build of torch, does not have."""
 

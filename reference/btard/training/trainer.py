@@ -23,6 +23,7 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import decode, decode_sequence, encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import MAX_RECORD, Genesis, Record
+from btard.protocol.membership import admissible
 from btard.protocol.messages import body_hash, octets
 from btard.protocol.model import (
     PROFILES,
@@ -64,6 +65,9 @@ SETTINGS_OVERRIDDEN = {
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
+
+BANS = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
+"""The ways to lose a seat for something; the others are in good order, or of keys without a seat."""
 
 AttackFactory = Callable[[Seating], Conduct]
 
@@ -136,6 +140,20 @@ class Settings:
         check(not closed, "membership is closed in tolerance mode: nobody can join, leave or return")
         check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
         check(self.attack is None or all(self.attack.split(",")), "an attack must have a name")
+        attacks = self.attack.split(",") if self.attack else []
+        check(len(attacks) <= self.byzantine, f"{len(attacks)} attacks need as many attackers, not {self.byzantine}")
+        self.check_times()
+
+    def check_times(self) -> None:
+        """Refuse what would never happen."""
+        for name, (count, step), first in (
+            ("--join", self.join, 1),
+            ("--leave", self.leave, 0),
+            ("--faults cut", (self.faults.cut, self.faults.cut_step), 1),
+            ("--faults heal", (self.faults.heal_step, self.faults.heal_step), 1),
+        ):
+            inside = first <= step < self.steps
+            check(not count or inside, f"{name} at step {step} never happens in a run of {self.steps} steps")
 
     @property
     def tolerated(self) -> int:
@@ -363,7 +381,20 @@ def assemble(settings: Settings, task: Task) -> Swarm:
     roster = tuple(sorted(peer.peer_id for peer in peers))
     genesis = Genesis(config, roster, start)
     genesis.check()
+    check(
+        may_leave(settings, config),
+        f"--leave never happens: with {settings.peers - settings.leave[0]} peers a bound of {settings.tolerated} faulty"
+        " ones would be too high (MEMB-8): lower --tolerate",
+    )
     return Swarm(settings, task, genesis, peers, parameters)
+
+
+def may_leave(settings: Settings, config: Configuration) -> bool:
+    """Whether the roster may ever become so small that those who want to leave do. While nobody is banned and
+    nobody joins, the inequalities of MEMB-8 are those of the start."""
+    changes = settings.byzantine or settings.join[0] or settings.faults.cut
+    peers = settings.peers - settings.leave[0]
+    return bool(changes) or not settings.leave[0] or admissible(config, peers, settings.tolerated)
 
 
 # -- Events -------------------------------------------------------------------------------------
@@ -750,7 +781,7 @@ def play(
     metrics = open_metrics(store, saved) if store else None
     events: list[Event] = read_metrics(store.out / METRICS) if store and saved else []
     main.quality = next((e.quality for e in reversed(events) if isinstance(e, Measured)), None)
-    stopped = None
+    stopped, departed = None, list[Left]()
     try:
         untrained = task.evaluate(swarm.parameters)
         for run in (main, *others):
@@ -763,10 +794,14 @@ def play(
                 tell(event)
     except ToleranceExceeded as error:
         stopped = str(error)
+        departed = [Left(main.name, removal, main.byzantine(removal.peer)) for removal in error.removals]
+        for left in departed:
+            tell(left)
     finally:
         if metrics:
             metrics.close()
     summary = {**summarize(main, others, untrained), "stopped": stopped}
+    summary["stopped_by"] = [describe_removal(left.removal, left.byzantine) for left in departed]
     if out:
         draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
         write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
@@ -862,11 +897,17 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def stated_verdict(conduct: Conduct, tolerance: float) -> Any | None:
+    """How an attack says that it ends in a run with this η; None if it does not say."""
+    at = getattr(conduct, "verdict_at", None)
+    return at(tolerance) if at else getattr(conduct, "verdict", None)
+
+
 def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
     """For every attacker whose attack says how it ends: what was expected, and whether it was so."""
     found = []
     for peer, conduct in main.conducts.items():
-        expected = getattr(conduct, "verdict", None)
+        expected = stated_verdict(conduct, main.swarm.genesis.configuration.tolerance)
         if expected is not None:
             mine = [removal for removal in state.removals if removal.peer == peer]
             shown = {"peer": peer.hex(), "expected": expected.text, "shown": bool(expected.shown(mine))}
@@ -896,6 +937,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "attack": settings.attack,
         "attack_start": settings.attack_start,
         "steps": settings.steps,
+        "steps_applied": min(state.step, settings.steps),
         "seed": settings.seed,
         "accuracy": quality.accuracy,
         "loss": finite(quality.loss),
@@ -912,7 +954,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "honest_refused": tally(Departure.REFUSED, False),
         "byzantine_joined": sum(main.byzantine(back.peer) for back in state.arrivals),
         "retries": state.retries,
-        "ban_steps": [removal.slot.step for removal in state.removals],
+        "ban_steps": [removal.slot.step for removal in state.removals if removal.how in BANS],
         "removals": [describe_removal(removal, main.byzantine(removal.peer)) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
         "parameter_hash": model.hex(),
