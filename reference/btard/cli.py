@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
+import textwrap
 import tomllib
 import traceback
 from collections.abc import Callable, Sequence
@@ -129,7 +131,11 @@ def train(
         str, typer.Option(help="broadcast: every frame over a simulated network; ideal: skip the network.")
     ] = "broadcast",
     faults: Annotated[
-        str, typer.Option(help="Network faults, e.g. loss=0.2,duplication=0.1,jitter=0.5,partition=0.3,cut=2@30.")
+        str,
+        typer.Option(
+            help="Network faults, comma-separated: loss=P, duplication=P, jitter=P, partition=P (P from 0 to below 1), "
+            "overlay=ring or one-way-ring, cut=COUNT@STEP, heal=STEP."
+        ),
     ] = "",
     join: Annotated[str, typer.Option(help="Honest newcomers that ask for a seat: COUNT@STEP.")] = "0@0",
     leave: Annotated[str, typer.Option(help="Honest peers that leave in good order: COUNT@STEP.")] = "0@0",
@@ -183,7 +189,6 @@ def train(
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config), steps),
     )
-    warn(settings)
     run_to_the_end(settings, out, as_json, partial(play, overwrite=overwrite))
 
 
@@ -213,16 +218,6 @@ def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callabl
         show_summary(summary, out)
     if summary["stopped"]:
         raise typer.Exit(complain(f"the run stopped: {summary['stopped']}", 1))
-
-
-def warn(settings: Any) -> None:
-    """Say on standard error what the caller may not expect."""
-    if settings.byzantine > settings.tolerated:
-        complain(f"note: {settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated")
-    if settings.byzantine and not settings.attack:
-        complain(f"note: without --attack, the {settings.byzantine} attackers behave like honest peers")
-    if len(set(settings.classes)) > 1 and not settings.tolerance:
-        complain("note: peers of different determinism classes accuse each other unless --tolerance is set")
 
 
 class Reporter:
@@ -564,10 +559,23 @@ def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list
         keys = ("name", "summary", "verdict")
         print(json.dumps([dict(zip(keys, entry, strict=True)) for entry in found], indent=2))
         return
-    width = max((len(name) for name, _, _ in found), default=0)
-    for name, summary, verdict in found:
-        print(f"{name:{width}}  {summary}")
-        print(f"{'':{width}}  -> {verdict or 'no verdict stated'}")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(line for entry in found for line in attack_lines(entry, width)))
+
+
+NAME_WIDTH = 26
+"""Columns for an attack's name in the list."""
+
+
+def attack_lines(entry: tuple[str, str, str], width: int | None) -> list[str]:
+    """An attack's lines: folded to a terminal of ``width`` columns, or two for a program that reads them (None)."""
+    name, summary, verdict = entry
+    ending = f"-> {verdict or 'no verdict stated'}"
+    if width is None:
+        return [f"{name:{NAME_WIDTH}}  {summary}", f"{'':{NAME_WIDTH}}  {ending}"]
+    indent = "    "
+    wrapped = partial(textwrap.wrap, width=max(width, 40), initial_indent=indent)
+    return [name, *wrapped(summary, subsequent_indent=indent), *wrapped(ending, subsequent_indent=indent + "   ")]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

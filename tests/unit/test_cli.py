@@ -18,13 +18,13 @@ from typing import NamedTuple
 
 import pytest
 from btard import __version__
-from btard.cli import main
+from btard.cli import attack_lines, main
 from btard.network.store import Checkpoints
 from btard.protocol.encoding import decode_sequence
 from btard.protocol.log import Genesis
 from btard.training.checkpoints import RunStore
 from btard.training.registry import find_task
-from btard.training.trainer import Advanced, Settings, train
+from btard.training.trainer import Advanced, Settings, attack_names, train
 
 SUMMARY_KEYS = {
     "task", "profile", "peers", "byzantine", "attack", "steps", "seed", "accuracy", "loss", "byzantine_banned",
@@ -72,6 +72,10 @@ def copied(run: Path, folder: Path) -> Path:
 
 REFUSED = [
     (("--peers", "2", "--byzantine", "1"), "n >= 2b + 2"),
+    (("--peers", "2", "--byzantine", "1"), "n is --peers, b is --byzantine, unless --tolerate is given"),
+    (("--peers", "8", "--tolerate", "4"), "n is --peers, b is --tolerate"),
+    (("--validators", "0"), "m_max is --validators"),
+    (("--byzantine", "1", "--attack", "sign-flop"), "did you mean sign-flip? 'btard attacks' lists"),
     (("--peers", "15", "--byzantine", "7"), "n >= 2b + 2"),
     (("--peers", "4", "--byzantine", "4"), "4 attackers of 4 peers"),
     (("--attack", "no-such-attack", "--byzantine", "3"), "no attack 'no-such-attack'"),
@@ -128,6 +132,8 @@ def test_cuda_is_refused_where_there_is_none() -> None:
 
 VIOLATIONS = [
     ({"n": 8, "b": 4}, "n >= 2b + 2"),
+    ({"n": 8, "b": 4}, "n is the field 'peers' of --config, b is the field 'tolerated' of --config"),
+    ({"phi": 1.5}, "phi is the field 'residual_ratio' of --config"),
     ({"d": 5}, "d >= w"),
     ({"d": 999}, "d = 999"),
     ({"phi": 1.5}, "0 < phi < 1"),
@@ -408,7 +414,7 @@ def test_what_would_have_no_effect_is_refused(options: tuple[str, ...], words: s
 
 def test_what_a_caller_may_not_expect_is_noted() -> None:
     quick = ("--task", "quadratic", "--peers", "4", "--steps", "1")
-    assert "note: without --attack, the 1 attackers behave like" in btard("train", *quick, "--byzantine", "1").stderr
+    assert "note: attackers (1) without --attack behave" in btard("train", *quick, "--byzantine", "1").stderr
     done = btard("train", *DIGITS, "--classes", "cpu,float64", "--steps", "1")
     assert "accuse each other unless --tolerance is set" in done.stderr
 
@@ -705,6 +711,21 @@ def test_every_attack_is_listed_with_its_verdict() -> None:
     listed = [tuple(line.split(maxsplit=1)) for line in lines[::2]]
     assert listed == [(entry["name"], entry["summary"]) for entry in entries]
     assert lines[1::2] == [f"-> {entry['verdict']}" for entry in entries]
+
+
+def test_the_list_of_attacks_folds_on_a_narrow_terminal() -> None:
+    for entry in attack_names():
+        name, *lines = attack_lines(entry, 80)
+        assert name == entry[0]
+        assert all(line.startswith("    ") and len(line) <= 80 for line in lines)
+        assert " ".join(" ".join(lines).split()) == f"{entry[1]} -> {entry[2]}"
+
+
+def test_the_help_names_every_network_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = btard("train", "--help").stdout
+    assert all(f"{key}=" in shown for key in ("loss", "duplication", "jitter", "partition", "overlay", "cut", "heal"))
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize("command", ["train", "audit", "attacks"])

@@ -6,6 +6,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,6 +17,8 @@ from btard.protocol.model import ProtocolError
 from btard.training.task import BrokenCode, OptionRefused, Task, UnknownName, is_task
 
 TASKS = "btard.tasks"
+FEW_NAMES = 10
+"""So many names fit into a sentence."""
 EXTRAS = {"torch": "train", "sklearn": "train", "btard_adversary": "adversary", "networkx": "adversary"}
 """The extra of this distribution that brings a module."""
 
@@ -76,8 +79,7 @@ def find_by_name(group: str, kind: str, name: str) -> Any:
     """
     known = known_names(group)
     if name not in known and ":" not in name:
-        listing = ", ".join(known) or "none"
-        raise UnknownName(f"there is no {kind} '{name}': known are {listing}, and any 'module:name'")
+        raise UnknownName(f"there is no {kind} '{name}': {instead(kind, name, list(known))}, and any 'module:name'")
     try:
         return known[name].load() if name in known else load(name)
     except ModuleNotFoundError as problem:
@@ -90,6 +92,15 @@ def find_by_name(group: str, kind: str, name: str) -> Any:
         raise
     except Exception as problem:
         raise BrokenCode(f"{kind} '{name}' cannot be imported: {described(problem)}") from problem
+
+
+def instead(kind: str, name: str, known: list[str]) -> str:
+    """What somebody who wrote ``name`` may have meant: all known names if they are few, else those like it."""
+    if len(known) <= FEW_NAMES:
+        return f"known are {', '.join(known) or 'none'}"
+    close = get_close_matches(name, known)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}'btard {kind}s' lists those that are known"
 
 
 def described(problem: Exception) -> str:

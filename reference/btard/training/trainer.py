@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -29,6 +30,7 @@ from btard.protocol.model import (
     PROFILES,
     RESIDUAL_RATIO,
     Configuration,
+    ConfigurationError,
     PeerId,
     ProtocolError,
     ToleranceExceeded,
@@ -371,7 +373,32 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
 
 def assemble(settings: Settings, task: Task) -> Swarm:
     """Keys, configuration and genesis record; raises :class:`ProtocolError` for impossible settings."""
-    config = configure(settings, task)
+    try:
+        return assembled(settings, configure(settings, task), task)
+    except ConfigurationError as error:
+        raise RunError(f"{error}{where_to_set(settings, str(error))}") from error
+
+
+def where_to_set(settings: Settings, sentence: str) -> str:
+    """Where the user sets the constants of a violated inequality."""
+    inequality = sentence.partition("violates ")[2].partition(": ")[0]
+    symbols = dict.fromkeys(re.findall(r"[A-Za-z_]+", inequality))
+    fields_of = {symbol: SYMBOLS.get(symbol, symbol) for symbol in symbols}
+    places = [f"{s} is {place(settings, name)}" for s, name in fields_of.items() if name in CONFIGURABLE]
+    return f"; {', '.join(places)}" if places else ""
+
+
+def place(settings: Settings, name: str) -> str:
+    """The option or the field of a configuration file that sets a field of ``Configuration``."""
+    options = {field: f"--{setting}" for setting, field in SETTINGS_OVERRIDDEN.items()}
+    if name in settings.overrides or name not in options:
+        return f"the field '{name}' of --config"
+    unset = name == "tolerated" and settings.tolerate is None
+    return "--byzantine, unless --tolerate is given" if unset else options[name]
+
+
+def assembled(settings: Settings, config: Configuration, task: Task) -> Swarm:
+    """:func:`assemble` with this configuration."""
     check(
         config.dimension == task.dimension,
         f"the configuration says d = {config.dimension}, but task '{task.name}' has d = {task.dimension}",
@@ -747,6 +774,7 @@ def train(
     swarm.conducts(World(swarm.coalition, None))  # what is unknown or impossible is refused before anything is written
     swarm.oracles()
     if out is None:
+        note_surprises(settings, tell)
         return play(swarm, None, tell, None, resume)
     store = RunStore(out)
     try:
@@ -762,12 +790,23 @@ def begin(swarm: Swarm, store: RunStore, tell: Callable[[Event], None], resume: 
     if not resume:
         if store.begin(swarm.settings, overwrite):
             tell(Noted(f"the run in '{store.out}' is replaced"))
+        note_surprises(swarm.settings, tell)
         return None
     saved = store.load()
     if saved and saved.agreed.run != swarm.genesis.run:
         raise ResumeError("the checkpoint is of another run: task, data or version have changed since")
     tell(Noted(f"goes on from step {saved.agreed.step}" if saved else "no usable checkpoint: from step 0"))
     return saved
+
+
+def note_surprises(settings: Settings, tell: Callable[[Event], None]) -> None:
+    """Say what the user of a new run may not expect."""
+    if settings.byzantine > settings.tolerated:
+        tell(Noted(f"{settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated"))
+    if settings.byzantine and not settings.attack:
+        tell(Noted(f"attackers ({settings.byzantine}) without --attack behave like honest peers"))
+    if len(set(settings.classes)) > 1 and not settings.tolerance:
+        tell(Noted("peers of different determinism classes accuse each other unless --tolerance is set"))
 
 
 def play(
