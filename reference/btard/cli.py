@@ -440,9 +440,8 @@ def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
     except OSError as error:
         fail(f"cannot read '{path}': {error.strerror}")
     except LogError as error:
-        stopped = isinstance(error, StoppedRun)
-        found = {"stopped_at_record" if stopped else "first_bad_record": error.record, "reason": error.reason}
-        found["unclosed"] = isinstance(error, UnclosedLog)
+        found = {"first_bad_record": error.record, "reason": error.reason, "unclosed": isinstance(error, UnclosedLog)}
+        found["stopped"] = isinstance(error, StoppedRun)  # then no record is bad: the log is good to its end
         return {"log": str(path), "accepted": False, **found}
     return {"log": str(path), "accepted": True, **describe_report(report)}
 
@@ -498,11 +497,10 @@ def show_audit(result: dict[str, Any]) -> None:
     """One log's result in words."""
     console = Console(soft_wrap=True, highlight=False)
     if not result["accepted"]:
-        if "stopped_at_record" in result:
-            end = f"the run stopped here, in record {result['stopped_at_record']}"
-            console.print(f"{result['log']}: {end}: {result['reason']}", markup=False, style="red")
-            return
         record = result.get("first_bad_record")
+        if result.get("stopped"):
+            console.print(f"{result['log']}: in record {record}, {result['reason']}", markup=False, style="red")
+            return
         where = f"record {record} is bad" if record is not None else "rejected"
         good = f"; the last good record is {record - 1}" if record else ""
         console.print(f"{result['log']}: {where}: {result['reason']}{good}", markup=False, style="red")

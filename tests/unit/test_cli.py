@@ -457,8 +457,9 @@ def test_a_run_that_stopped_says_where_and_who(tmp_path: Path) -> None:
     assert f"stopped in step {summary['steps_applied']} of 60" in done.stdout
     assert summary["stopped_by"] and all(left["peer"][:8] in done.stdout for left in summary["stopped_by"])
     audited = btard("audit", str(out))
-    assert (audited.returncode, "the run stopped here, in record" in audited.stdout) == (1, True)
+    assert (audited.returncode, ", the run stopped here: in " in audited.stdout) == (1, True)
     assert "bad" not in audited.stdout
+    assert json.loads(btard("audit", str(out), "--json").stdout)[0]["stopped"] is True
     log = log_of(out)
     log.write_bytes(log.read_bytes() * 2)
     assert "is bad: the run would have stopped here" in btard("audit", str(out)).stdout

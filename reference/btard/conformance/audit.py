@@ -156,7 +156,7 @@ class Auditor:
         except ToleranceExceeded as error:
             if not self.at_end():
                 raise LogError(self.position, f"the run would have stopped here: {error}; yet more follows") from error
-            raise StoppedRun(self.position, str(error)) from error
+            raise StoppedRun(self.position, f"the run stopped here: {error}") from error
         except ProtocolError as error:
             raise bad_record(self.position, error) from error
         self.expect_end()

@@ -200,7 +200,7 @@ class RunStore:
             if self.length(name) < size:
                 missing = "is shorter than its run's checkpoint says" if path.is_file() else "is missing"
                 raise ResumeError(f"'{path}' {missing}, so this run cannot go on")
-            if PrefixHash(path).extended(size) != saved.hashes[name]:  # requirement: REC-4
+            if PrefixHash(path).extended(size) != saved.hashes[name]:
                 raise ResumeError(f"'{path}' does not hold what this run wrote up to step {saved.agreed.step}")
 
     def length(self, name: str) -> int:
