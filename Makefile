@@ -8,7 +8,7 @@ TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-star
 .PHONY: train test checks thorough bench attacks interop docs gpu clean
 
 train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data; then its log is audited.
-	$(BIN)/btard train $(TRAIN) --out $(RUN)
+	$(BIN)/btard train $(TRAIN) --out $(RUN) --overwrite
 	$(BIN)/btard audit $(RUN)
 
 test: checks  ## Everything that CI runs.
@@ -41,7 +41,7 @@ docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in 
 
 gpu: $(VENV)/installed-dev  ## The main job and the reproducibility tests on CUDA.
 	$(BIN)/python -m pytest -m "not slow" tests/unit -k "cuda or reproducible"
-	$(BIN)/btard train $(TRAIN) --device cuda --out runs/gpu
+	$(BIN)/btard train $(TRAIN) --device cuda --out runs/gpu --overwrite
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
+import textwrap
 import tomllib
+import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import entry_points
@@ -21,12 +24,15 @@ from btard import __version__
 from btard.conformance.audit import (
     AuditReport,
     Recomputation,
+    StoppedRun,
     UnclosedLog,
     audit,
     first_difference,
     read_contents,
     read_genesis,
 )
+from btard.network.coalition import BrokenAttack
+from btard.protocol.bans import Departure
 from btard.protocol.log import LogError
 from btard.protocol.model import ProtocolError
 
@@ -84,6 +90,7 @@ def common(
 
 @app.command(epilog="Example: btard train --task digits --peers 16 --byzantine 7 --attack sign-flip --out run")
 def train(
+    context: typer.Context,
     task: Annotated[
         str,
         typer.Option(
@@ -125,7 +132,11 @@ def train(
         str, typer.Option(help="broadcast: every frame over a simulated network; ideal: skip the network.")
     ] = "broadcast",
     faults: Annotated[
-        str, typer.Option(help="Network faults, e.g. loss=0.2,duplication=0.1,jitter=0.5,partition=0.3,cut=2@30.")
+        str,
+        typer.Option(
+            help="Network faults, comma-separated: loss=P, duplication=P, jitter=P, partition=P (P from 0 to below 1), "
+            "overlay=ring or one-way-ring, cut=COUNT@STEP, heal=STEP."
+        ),
     ] = "",
     join: Annotated[str, typer.Option(help="Honest newcomers that ask for a seat: COUNT@STEP.")] = "0@0",
     leave: Annotated[str, typer.Option(help="Honest peers that leave in good order: COUNT@STEP.")] = "0@0",
@@ -133,6 +144,7 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the interrupted run in this directory; other options are its own.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that --out holds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
     """Train a model with a simulated swarm, attackers included, through the whole protocol."""
@@ -143,9 +155,10 @@ def train(
     from btard.training.trainer import train as play
 
     if resume is not None:
+        refuse_beside_resume(context)
         interrupted = RunStore(resume).settings(Settings)
         resolve_device(interrupted.device)
-        if (resume / "summary.json").exists():
+        if RunStore(resume).finished:
             fail(f"the run in '{resume}' is finished")
         run_to_the_end(interrupted, resume, as_json, partial(play, resume=True))
         return
@@ -177,8 +190,16 @@ def train(
         baselines=tuple(name.strip() for name in baseline.split(",")) if baseline else (),
         overrides=read_overrides(read_config(config), steps),
     )
-    warn(settings, out)
-    run_to_the_end(settings, out, as_json, play)
+    run_to_the_end(settings, out, as_json, partial(play, overwrite=overwrite))
+
+
+def refuse_beside_resume(context: typer.Context) -> None:
+    """A run goes on as it was asked for: name the options that would have no effect."""
+    given = {name: context.get_parameter_source(name) for name in context.params}
+    ignored = [name for name, source in given.items() if source is not None and source.name == "COMMANDLINE"]
+    beside = [f"--{name.replace('_', '-')}" for name in ignored if name not in ("resume", "as_json")]
+    if beside:
+        fail(f"--resume goes on with the run as it was asked for: leave out {', '.join(beside)}")
 
 
 def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callable[..., dict[str, Any]]) -> None:
@@ -198,14 +219,6 @@ def run_to_the_end(settings: Any, out: Path | None, as_json: bool, play: Callabl
         show_summary(summary, out)
     if summary["stopped"]:
         raise typer.Exit(complain(f"the run stopped: {summary['stopped']}", 1))
-
-
-def warn(settings: Any, out: Path | None) -> None:
-    """Say on standard error what the caller may not expect."""
-    if settings.byzantine > settings.tolerated:
-        complain(f"note: {settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated")
-    if out and (out / "summary.json").exists():
-        complain(f"note: the run in '{out}' is replaced")
 
 
 class Reporter:
@@ -235,8 +248,11 @@ class Reporter:
 
     def tell(self, event: Any) -> None:
         """Show one event."""
-        from btard.training.trainer import Advanced, Joined, Left, Measured
+        from btard.training.trainer import Advanced, Joined, Left, Measured, Noted
 
+        if isinstance(event, Noted):
+            complain(f"note: {event.text}")
+            return
         self.open(event.run)
         match event:
             case Advanced(run, steps):
@@ -279,7 +295,7 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
     rows = [
         ("peers", f"{summary['peers']}, {summary['byzantine']} of them attackers"),
         ("attack", attack),
-        ("steps", f"{summary['steps']}, voided attempts: {summary['retries']}"),
+        ("steps", f"{steps_row(summary)}, voided attempts: {summary['retries']}"),
         (
             "test loss" if summary["accuracy"] is None else "test accuracy",
             quality_row(summary, "accuracy", "loss", "diverged"),
@@ -293,7 +309,9 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
         ("attackers banned", f"{summary['byzantine_banned']} of {summary['byzantine']}"),
         ("honest banned", str(summary["honest_banned"])),
         ("eliminated", f"{summary['byzantine_eliminated']} attackers, {summary['honest_eliminated']} honest"),
-        ("absent", str(summary["absent"])),
+        ("absent", departed_row(summary, "absent")),
+        *((label, text) for label, text in comings_and_goings(summary) if text),
+        ("verdict", verdict_row(summary["verdicts"])),
         ("sent per peer and step", f"{summary['bytes_sent_per_peer_per_step']:,} bytes"),
         ("seconds", f"{summary['seconds']:.1f}"),
     ]
@@ -302,6 +320,42 @@ def show_summary(summary: dict[str, Any], out: Path | None) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def steps_row(summary: dict[str, Any]) -> str:
+    """How many steps were done, or where the run stopped."""
+    steps = summary["steps"]
+    return f"stopped in step {summary['steps_applied']} of {steps}" if summary["stopped"] else str(steps)
+
+
+def departed_row(summary: dict[str, Any], how: str) -> str:
+    """How many left so, on either side."""
+    sides = [removal["byzantine"] for removal in summary["removals"] if removal["how"] == how]
+    return f"{sum(sides)} attackers, {len(sides) - sum(sides)} honest"
+
+
+def comings_and_goings(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Rows about membership; empty where nothing happened."""
+    joined, returned = summary["joined"], summary["returned"]
+    return [
+        ("joined", f"{joined}, {summary['byzantine_joined']} of them attackers' keys" if joined else ""),
+        ("returned", str(returned) if returned else ""),
+        ("left", departed_row(summary, "left") if summary["left"] else ""),
+        ("refused a seat", departed_row(summary, "refused") if summary["refused"] else ""),
+    ]
+
+
+def verdict_row(verdicts: list[dict[str, Any]]) -> str:
+    """How many attackers ended as their attack says, and how the others did."""
+    if not verdicts:
+        return "none stated"
+    shown = sum(verdict["shown"] for verdict in verdicts)
+    lines = [f"{'' if shown == len(verdicts) else 'NOT '}as expected: {shown} of {len(verdicts)}"]
+    for verdict in verdicts:
+        if not verdict["shown"]:
+            end = ", then ".join(verdict["ends"]) or "kept its seat"
+            lines.append(f"{verdict['peer'][:8]} {end}; expected {verdict['expected']}")
+    return "\n".join(lines)
 
 
 def quality_row(summary: dict[str, Any], accuracy: str, loss: str, diverged: str) -> str:
@@ -388,6 +442,7 @@ def audit_one(path: Path, recompute: Recompute | None) -> dict[str, Any]:
         fail(f"cannot read '{path}': {error.strerror}")
     except LogError as error:
         found = {"first_bad_record": error.record, "reason": error.reason, "unclosed": isinstance(error, UnclosedLog)}
+        found["stopped"] = isinstance(error, StoppedRun)  # then no record is bad: the log is good to its end
         return {"log": str(path), "accepted": False, **found}
     return {"log": str(path), "accepted": True, **describe_report(report)}
 
@@ -434,21 +489,28 @@ def verdicts_of(report: AuditReport) -> str:
     return "recomputed" if report.recomputed else "as recorded"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 trial``, ``2 trials``."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 def show_audit(result: dict[str, Any]) -> None:
     """One log's result in words."""
     console = Console(soft_wrap=True, highlight=False)
     if not result["accepted"]:
         record = result.get("first_bad_record")
+        if result.get("stopped"):
+            console.print(f"{result['log']}: in record {record}, {result['reason']}", markup=False, style="red")
+            return
         where = f"record {record} is bad" if record is not None else "rejected"
         good = f"; the last good record is {record - 1}" if record else ""
         console.print(f"{result['log']}: {where}: {result['reason']}{good}", markup=False, style="red")
         return
-    gone = len(result["removed"])
-    console.print(
-        f"{result['log']}: accepted, {result['records']} records, {result['trials']} trials ({result['verdicts']}),"
-        f" {gone} of {result['peers']} peers removed" + (", its owner among them" if "left_early" in result else ""),
-        markup=False,
-    )
+    gone = len({left["peer"] for left in result["removed"] if left["how"] != Departure.REFUSED.value})
+    read = f"{counted(result['records'], 'record')}, {counted(result['trials'], 'trial')} ({result['verdicts']})"
+    owner = ", its owner among them" if "left_early" in result else ""
+    removed = f"{gone} of {result['peers']} peers removed{owner}"
+    console.print(f"{result['log']}: accepted, {read}, {removed}", markup=False)
     console.print(f"  run {result['run']}\n  final log head {result['head']}", markup=False)
     for left in result["removed"]:
         console.print(f"  step {left['step']:4}  {left['peer'][:8]} {left['how']}: {left['fault']}", markup=False)
@@ -496,10 +558,23 @@ def attacks(as_json: Annotated[bool, typer.Option("--json", help="Print the list
         keys = ("name", "summary", "verdict")
         print(json.dumps([dict(zip(keys, entry, strict=True)) for entry in found], indent=2))
         return
-    width = max((len(name) for name, _, _ in found), default=0)
-    for name, summary, verdict in found:
-        print(f"{name:{width}}  {summary}")
-        print(f"{'':{width}}  -> {verdict or 'no verdict stated'}")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(line for entry in found for line in attack_lines(entry, width)))
+
+
+NAME_WIDTH = 26
+"""Columns for an attack's name in the list."""
+
+
+def attack_lines(entry: tuple[str, str, str], width: int | None) -> list[str]:
+    """An attack's lines: folded to a terminal of ``width`` columns, or two for a program that reads them (None)."""
+    name, summary, verdict = entry
+    ending = f"-> {verdict or 'no verdict stated'}"
+    if width is None:
+        return [f"{name:{NAME_WIDTH}}  {summary}", f"{'':{NAME_WIDTH}}  {ending}"]
+    indent = "    "
+    wrapped = partial(textwrap.wrap, width=max(width, 40), initial_indent=indent)
+    return [name, *wrapped(summary, subsequent_indent=indent), *wrapped(ending, subsequent_indent=indent + "   ")]
 
 
 COMMANDS = "btard.commands"
@@ -535,7 +610,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if isinstance(error, WRONG_CALL):
             message = error.format_message()
             sys.exit(complain(message) if message else 2)
+        if isinstance(error, BrokenAttack):
+            sys.exit(complain(str(error), 1))
+        handed = foreign_frames(error)
+        if handed:
+            name = type(error).__name__
+            sys.exit(complain(f"code that btard was given failed: {name}: {error}\n{''.join(handed)}".rstrip(), 1))
         raise
+
+
+OUR_OWN = ("btard", "btard_adversary", "__main__")
+LIBRARIES = ("typer", "click", "rich", "numpy", "torch", "sklearn", "matplotlib")
+"""What btard uses: a traceback's lines there tell the user nothing."""
+
+
+def foreign_frames(error: Exception) -> list[str]:
+    """The lines of the traceback that lie in a task's or an attack's code that is not btard's own."""
+    walked = list(traceback.walk_tb(error.__traceback__))
+    packages = [str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in walked]
+    known = {*OUR_OWN, *LIBRARIES, *sys.stdlib_module_names}
+    return traceback.StackSummary.extract(
+        place for place, package in zip(walked, packages, strict=True) if package not in known
+    ).format()
 
 
 def complain(sentence: str, code: int = 2) -> int:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.messages import Phase, Slot
+from btard.training.trainer import attack_names
 from btard_adversary.attacks.base import ABSENT, ELIMINATED, TOLERATED, Verdict, convicted
+
+from tests.attack_runs import table_of_the_chapter
+from tests.benchmarks import attack_table
 
 
 def removed(how: Departure, fault: Fault) -> Removal:
@@ -60,3 +66,13 @@ def test_a_conviction_names_its_faults() -> None:
     assert both.ends == (
         (Departure.CONVICTED, Fault.WRONG_AGGREGATE), (Departure.CONVICTED, Fault.WRONG_REPORT),
     )  # fmt: skip
+
+
+def test_the_table_can_be_checked_for_one_attack_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    stated = table_of_the_chapter()
+    monkeypatch.setattr(attack_table, "lines", lambda names, jobs: ({name: stated[name] for name in names}, []))
+    monkeypatch.setattr(sys, "argv", ["attack_table", "--check", "--only", "sign-flip"])
+    if [name for name, _, _ in attack_names()] == list(stated):
+        assert attack_table.main() == 0
+    monkeypatch.setattr(attack_table, "table_of_the_chapter", lambda: {"sign-flip": stated["sign-flip"]})
+    assert attack_table.main() == 1

@@ -34,8 +34,10 @@ def test_every_command_shown_exists() -> None:
 def test_the_attack_and_the_configuration_shown_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = re.findall(r"```(?:python|toml)\n(.*?)```", README, re.DOTALL)
     attack = next(block for block in shown if "GradientAttack" in block)
+    on_links = next(block for block in shown if "Poster" in block)
     settings = next(block for block in shown if "m_max" in block)
     (tmp_path / "readme_attack.py").write_text(attack)
+    (tmp_path / "readme_poster.py").write_text(on_links)
     (tmp_path / "config.toml").write_text(settings)
     monkeypatch.syspath_prepend(tmp_path)
     arguments = ["--byzantine", "7", "--attack", "readme_attack:Undo", "--config", str(tmp_path / "config.toml")]
@@ -46,3 +48,8 @@ def test_the_attack_and_the_configuration_shown_work(tmp_path: Path, monkeypatch
     assert summary["byzantine_banned"] > 0
     assert {removal["fault"] for removal in summary["removals"]} == {"wrong hash"}
     assert {verdict["expected"] for verdict in summary["verdicts"]} == {"convicted: wrong hash"}
+    shut = ["--task", "quadratic", "--peers", "6", "--byzantine", "1", "--attack", "readme_poster:Shut", "--steps", "5"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *shut, "--out", str(tmp_path / "shut")])
+    assert not ended.value.code
+    assert all(v["shown"] for v in json.loads((tmp_path / "shut" / "summary.json").read_text())["verdicts"])

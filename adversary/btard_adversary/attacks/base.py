@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from btard.network.coalition import Seating
+from btard.network.coalition import BrokenAttack, Seating
 from btard.protocol.arithmetic import Float32, admissible_gradient
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.messages import Accusation
@@ -49,6 +50,30 @@ class AttackError(ProtocolError):
     """An attack that does not do what an attack can do; the message is one sentence."""
 
 
+Method = Callable[..., Any]
+CHECKED = ("gradient", "poison", "aggregate", "report", "accusations", "say", "alter", "post", "put")
+"""The methods that return something in place of their last argument, the honest value."""
+
+
+def checked(method: Method) -> Method:
+    """``method``, which raises :class:`BrokenAttack` at once for what would fail much later and tell nobody why:
+    nothing where something is due, or an array of another shape than the honest one."""
+
+    @wraps(method)
+    def safe(self: Attack, *arguments: Any, **named: Any) -> Any:
+        given = method(self, *arguments, **named)
+        honest = [*arguments, *named.values()][-1]
+        place = f"attack {type(self).__name__}.{method.__name__} gave"
+        expected = f", expected shape {honest.shape}" if isinstance(honest, np.ndarray) else ""
+        if given is None:
+            raise BrokenAttack(f"{place} None{expected}")
+        if expected and np.shape(given) != honest.shape:
+            raise BrokenAttack(f"{place} shape {np.shape(given)}, expected {honest.shape}")
+        return given
+
+    return safe
+
+
 class Attack(Conduct):
     """An honest peer except where a subclass replaces a method.
 
@@ -58,14 +83,26 @@ class Attack(Conduct):
 
     summary: ClassVar[str] = ""
     verdict: ClassVar[Verdict | None] = None
+    tolerant_verdict: ClassVar[Verdict | None] = None
+    """How it ends in tolerance mode (chapter ``tolerance``), where that is not as in exact mode."""
     on_links: ClassVar[bool] = False
     """Whether it acts on links, which an ideal channel does not have."""
     default_scale: ClassVar[float] = 1.0
+
+    def __init_subclass__(cls) -> None:
+        """Check what the methods of a subclass give."""
+        for name in CHECKED:
+            if name in vars(cls):
+                setattr(cls, name, checked(vars(cls)[name]))
 
     def __init__(self, seating: Seating) -> None:
         self.seating = seating
         self.world = seating.world
         self.scale = self.default_scale if seating.scale is None else seating.scale
+
+    def verdict_at(self, tolerance: float) -> Verdict | None:
+        """How the attack ends in a run with this η."""
+        return (tolerance > 0 and self.tolerant_verdict) or self.verdict
 
     def acts(self, state: State) -> bool:
         """Whether this is a step of the attack."""
@@ -84,13 +121,12 @@ class GradientAttack(Attack):
     """An attack on the gradient. The result is clipped to λ: anything longer convicts itself at once."""
 
     verdict = AUDITED
+    tolerant_verdict = convicted(Fault.WRONG_GRADIENT)
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The poisoned gradient in steps of the attack, else the honest one."""
         with np.errstate(all="ignore"):  # an attack may overflow on purpose
             poisoned = np.asarray(self.poison(state, honest) if self.acts(state) else honest, dtype=np.float32)
-        if poisoned.shape != honest.shape:
-            raise AttackError(f"{type(self).__name__}.poison gave shape {poisoned.shape}, not {honest.shape}")
         limit = self.world.gradient_limit
         return poisoned if limit is None else admissible_gradient(poisoned, limit)
 

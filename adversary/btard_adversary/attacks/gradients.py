@@ -12,7 +12,7 @@ from btard.protocol.arithmetic import Float32
 from btard.protocol.mprng import gradient_seed
 from btard.protocol.state import State
 
-from btard_adversary.attacks.base import GradientAttack
+from btard_adversary.attacks.base import TOLERATED, GradientAttack, Verdict
 
 
 class SignFlip(GradientAttack):
@@ -48,6 +48,11 @@ class WithinTolerance(GradientAttack):
 
     summary = "move the gradient as far as tolerance mode lets pass, in a common direction (default x0.99)"
     default_scale = 0.99
+
+    def verdict_at(self, tolerance: float) -> Verdict | None:
+        """Below the limit, tolerance mode lets it pass."""
+        passes = tolerance > 0 and abs(self.scale) < 1
+        return TOLERATED if passes else super().verdict_at(tolerance)
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """The shifted gradient."""

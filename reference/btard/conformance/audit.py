@@ -41,6 +41,10 @@ class UnclosedLog(LogError):
     """A log that ends well but for its closing record: cut, interrupted, or its owner left the run."""
 
 
+class StoppedRun(LogError):
+    """A log that is good to its end, of a run that stopped there because its assumptions no longer held."""
+
+
 WORKER_FAULTS = (Fault.WRONG_HASH, Fault.WRONG_REPORT)
 MAX_CONTENT = 1 << 34
 
@@ -150,7 +154,9 @@ class Auditor:
         except LogError:
             raise
         except ToleranceExceeded as error:
-            raise LogError(self.position, f"the run stopped here: {error}") from error
+            if not self.at_end():
+                raise LogError(self.position, f"the run would have stopped here: {error}; yet more follows") from error
+            raise StoppedRun(self.position, f"the run stopped here: {error}") from error
         except ProtocolError as error:
             raise bad_record(self.position, error) from error
         self.expect_end()
@@ -273,6 +279,13 @@ class Auditor:
         """The peers' own judge."""
         self.require_kept(transcript.aggregate is not None)
         return (yield from verification.judge(trial, transcript, residual_ratio))
+
+    def at_end(self) -> bool:
+        """Whether nothing follows, not even something unreadable."""
+        try:
+            return next(self.reader, None) is None
+        except DecodeError:
+            return False
 
     def expect_end(self) -> None:
         """Nothing may follow the closing record."""

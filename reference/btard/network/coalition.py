@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from btard.protocol.state import Conduct, State
 
 
+class BrokenAttack(Exception):
+    """An attack's code that does not work; the message is one sentence.
+
+    No :class:`ProtocolError`: a Byzantine peer that trips over its own lies falls silent, but a mistake ends the run.
+    """
+
+
 class World:
     """What the coalition of Byzantine peers knows: everything. It moves after the honest peers."""
 

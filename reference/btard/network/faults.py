@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from btard.network.links import FaultyLinks, Neighbours
 from btard.network.virtual import LATENCY
@@ -83,22 +84,24 @@ def hops(overlay: str, peers: int) -> int:
 
 def read_faults(text: str) -> Faults:
     """Faults from ``name=value`` pairs; ``cut=COUNT@STEP``, ``heal=STEP``. Raises :class:`FaultError`."""
-    values: dict[str, float | int | str] = {}
+    values: dict[str, Any] = {}
     for pair in text.split(",") if text else ():
         name, _, value = (part.strip() for part in pair.partition("="))
+        require(name not in values, f"the network fault '{name}' is given twice")
         if name == "overlay":
             require(value in OVERLAYS, f"the overlay is {', '.join(OVERLAYS)}, not '{value}'")
             values["overlay"] = value
         elif name == "cut":
-            values["cut"], values["cut_step"] = read_count("cut", value)
+            values["cut"] = read_count("cut", value)
         elif name == "heal":
             require(value.isdecimal() and value.isascii(), f"'heal' takes a step, not '{value}'")
-            values["heal_step"] = int(value)
+            values["heal"] = int(value)
         else:
             values[name] = read_share(name, value)
-    faults = Faults(**values)  # type: ignore[arg-type]
-    require(not faults.heal_step or faults.cut_step < faults.heal_step, "only what was cut before can heal")
-    return faults
+    cut, step = values.pop("cut", (0, 0))
+    heal = values.pop("heal", 0)
+    require(not heal or (cut > 0 and step < heal), "only what was cut before can heal: cut=COUNT@STEP,heal=LATER")
+    return Faults(cut=cut, cut_step=step, heal_step=heal, **values)
 
 
 def read_count(name: str, text: str) -> tuple[int, int]:

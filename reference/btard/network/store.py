@@ -44,12 +44,15 @@ class Checkpoints:
 
     def load(self) -> Any | None:
         """The latest value that is whole; None if there is none."""
+        return next(self.whole(), None)
+
+    def whole(self) -> Iterator[Any]:
+        """The values that are whole, the latest first."""
         for path in self.paths:
             try:
-                return open_value(path.read_bytes())
+                yield open_value(path.read_bytes())
             except (OSError, CheckpointError):
                 continue
-        return None
 
     def clear(self) -> None:
         """Forget everything."""
@@ -130,6 +133,10 @@ class ContinuedFile:
     def flush(self) -> None:
         """Hand what was written to the operating system."""
         self.file.flush()
+
+    def tell(self) -> int:
+        """Up to where it is written; what lies behind was there before."""
+        return self.file.tell()
 
     def close(self) -> None:
         """Cut what a kill left behind the last whole entry."""

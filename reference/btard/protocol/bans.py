@@ -143,5 +143,5 @@ def remaining_tolerance(tolerated: int, removals: Sequence[Removal]) -> int:
     left = tolerated - halves // 2
     if left < 0:  # requirement: BAN-4
         where = next(f"{slot.phase.name.title()} of step {slot.step}" for slot in (r.slot for r in removals))
-        raise ToleranceExceeded(f"in {where}, {-left} more peers left than the {tolerated} still tolerated")
+        raise ToleranceExceeded(f"in {where}, {-left} more peers left than the {tolerated} still tolerated", removals)
     return left

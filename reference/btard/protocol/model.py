@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PeerId = bytes
 """A peer's Ed25519 public key, 32 bytes."""
@@ -43,7 +43,12 @@ class ConfigurationError(ProtocolError):
 
 
 class ToleranceExceeded(ProtocolError):
-    """More peers left than the bound b allows: the assumptions of the run no longer hold."""
+    """More peers left than the bound b allows: the assumptions of the run no longer hold. ``removals``: those
+    that were decided last, if it was they."""
+
+    def __init__(self, reason: str, removals: Sequence[Any] = ()) -> None:
+        super().__init__(reason)
+        self.removals = tuple(removals)
 
 
 class Census(NamedTuple):

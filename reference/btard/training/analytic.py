@@ -11,7 +11,7 @@ from btard.protocol.encoding import expand, sample_indices
 from btard.protocol.update import Schedule, Sgd
 from btard.training.calibration import two_digits
 from btard.training.draws import uniform
-from btard.training.task import Evaluation, NoLabels, OptionRefused, TaskDefaults
+from btard.training.task import Evaluation, NoLabels, OptionRefused, TaskDefaults, refuse_data
 
 NOISE_TAG = "btard/training/noise"
 TAIL_TAG = "btard/training/tail"
@@ -218,12 +218,14 @@ def quadratic(
     noise: float = 1.0,
     tail: float = 0.0,
 ) -> Quadratic:
-    """The task. ``device`` and ``path`` are not used. Raises ``TaskError``."""
+    """The task. ``device`` is not used, and no ``path`` is taken. Raises ``TaskError``."""
+    refuse_data("quadratic", path)
     return Quadratic(dimension, mu, smoothness, noise, tail)
 
 
 def logistic(
     device: str = "cpu", path: str | None = None, features: int = 99, batch_size: int = 32, l2: float = 0.01
 ) -> Logistic:
-    """The task. ``device`` and ``path`` are not used. Raises ``TaskError``."""
+    """The task. ``device`` is not used, and no ``path`` is taken. Raises ``TaskError``."""
+    refuse_data("logistic", path)
     return Logistic(features, batch_size, l2)

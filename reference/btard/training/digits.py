@@ -9,7 +9,7 @@ from torch import nn
 
 from btard.protocol.update import AdamW, Schedule
 from btard.training.draws import permutation
-from btard.training.task import TaskDefaults
+from btard.training.task import TaskDefaults, refuse_data
 from btard.training.torch_task import Examples, TorchTask, cross_entropy, he_uniform
 
 TEST_EXAMPLES = 360
@@ -60,7 +60,8 @@ def examples() -> tuple[Examples, Examples]:
 
 
 def digits(device: str = "cpu", path: str | None = None, batch_size: int = 64, width: int = 12) -> TorchTask:
-    """The task. ``path`` is not used: the data come with scikit-learn. Raises ``TaskError``."""
+    """The task. No ``path`` is taken: the data come with scikit-learn. Raises ``TaskError``."""
+    refuse_data("digits", path)
     train, test = examples()
     return TorchTask(
         name="digits",

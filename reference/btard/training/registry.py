@@ -6,13 +6,19 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
-from btard.training.task import OptionRefused, Task, UnknownName, is_task
+from btard.protocol.model import ProtocolError
+from btard.training.task import BrokenCode, OptionRefused, Task, UnknownName, is_task
 
 TASKS = "btard.tasks"
+FEW_NAMES = 10
+"""So many names fit into a sentence."""
 EXTRAS = {"torch": "train", "sklearn": "train", "btard_adversary": "adversary", "networkx": "adversary"}
 """The extra of this distribution that brings a module."""
 
@@ -22,8 +28,8 @@ def find_task(name: str, *, device: str = "cpu", path: str | None = None, **opti
 
     ``name``: an entry point of the group ``btard.tasks``, or ``module:name``; either leads to a callable
     ``(device: str, path: str | None, **options) -> Task``. Options may follow the name, as in
-    ``quadratic,noise=3``. Raises :class:`UnknownName`, :class:`OptionRefused`, and what the task itself raises
-    (``TaskError`` for bad data or devices).
+    ``quadratic,noise=3``. Raises :class:`UnknownName`, :class:`OptionRefused`, :class:`BrokenCode`,
+    and what the task itself raises (``TaskError`` for bad data or devices).
     """
     name, *assignments = name.split(",")
     factory = find_by_name(TASKS, "task", name)
@@ -34,7 +40,12 @@ def find_task(name: str, *, device: str = "cpu", path: str | None = None, **opti
         inspect.signature(factory).bind(device=device, path=path, **options)
     except TypeError as problem:
         raise OptionRefused(f"task '{name}' does not take these options: {problem}") from None
-    task = factory(device=device, path=path, **options)
+    try:
+        task = factory(device=device, path=path, **options)
+    except ProtocolError:
+        raise
+    except Exception as problem:
+        raise BrokenCode(f"task '{name}' cannot be made: {described(problem)}") from problem
     if not is_task(task):
         raise UnknownName(f"'{name}' gives a {type(task).__name__}, which is not a task")
     return task
@@ -64,12 +75,11 @@ def find_by_name(group: str, kind: str, name: str) -> Any:
     """What ``name`` stands for: an entry point of ``group``, or else the attribute ``module:name``.
 
     ``kind``: what the group holds, for messages, for example ``attack``. Raises :class:`UnknownName` with one
-    sentence that lists the known names.
+    sentence that lists the known names, :class:`BrokenCode` if a module fails when it is imported.
     """
     known = known_names(group)
     if name not in known and ":" not in name:
-        listing = ", ".join(known) or "none"
-        raise UnknownName(f"there is no {kind} '{name}': known are {listing}, and any 'module:name'")
+        raise UnknownName(f"there is no {kind} '{name}': {instead(kind, name, list(known))}, and any 'module:name'")
     try:
         return known[name].load() if name in known else load(name)
     except ModuleNotFoundError as problem:
@@ -78,6 +88,27 @@ def find_by_name(group: str, kind: str, name: str) -> Any:
         raise UnknownName(f"{kind} '{name}' needs the module '{problem.name}', which is missing{hint}") from None
     except AttributeError as problem:
         raise UnknownName(f"{kind} '{name}' is not where it should be: {problem}") from None
+    except ProtocolError:
+        raise
+    except Exception as problem:
+        raise BrokenCode(f"{kind} '{name}' cannot be imported: {described(problem)}") from problem
+
+
+def instead(kind: str, name: str, known: list[str]) -> str:
+    """What somebody who wrote ``name`` may have meant: all known names if they are few, else those like it."""
+    if len(known) <= FEW_NAMES:
+        return f"known are {', '.join(known) or 'none'}"
+    close = get_close_matches(name, known)
+    meant = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{meant}'btard {kind}s' lists those that are known"
+
+
+def described(problem: Exception) -> str:
+    """An error in somebody else's code, with the place, in one line."""
+    message = " ".join(str(problem).split())
+    frames = [] if isinstance(problem, SyntaxError) else extract_tb(problem.__traceback__)[-1:]  # it names its line
+    place = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in frames)
+    return f"{type(problem).__name__}: {message}{place}"
 
 
 def known_names(group: str) -> dict[str, EntryPoint]:

@@ -20,6 +20,10 @@ class UnknownName(TaskError):
     """Nothing is known by that name, or something of another kind is."""
 
 
+class BrokenCode(TaskError):
+    """Somebody's module that cannot be imported, or whose factory fails."""
+
+
 class OptionRefused(TaskError):
     """An option that the task does not have, or a value outside its range."""
 
@@ -30,6 +34,12 @@ class NoLabels(TaskError):
 
 class DataUnusable(TaskError):
     """A data file that is missing, truncated or not in the stated format."""
+
+
+def refuse_data(task: str, path: str | None) -> None:
+    """Raise :class:`DataUnusable` if a task that makes its own data is given some."""
+    if path is not None:
+        raise DataUnusable(f"task '{task}' has its own data and reads none: leave out --data {path}")
 
 
 class DeviceUnavailable(TaskError):

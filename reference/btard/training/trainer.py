@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -23,11 +24,13 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import decode, decode_sequence, encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import MAX_RECORD, Genesis, Record
+from btard.protocol.membership import admissible
 from btard.protocol.messages import body_hash, octets
 from btard.protocol.model import (
     PROFILES,
     RESIDUAL_RATIO,
     Configuration,
+    ConfigurationError,
     PeerId,
     ProtocolError,
     ToleranceExceeded,
@@ -44,9 +47,9 @@ from btard.protocol.update import (
     schedule_kind,
     state_hash,
 )
-from btard.training.checkpoints import CHECKPOINT_STEPS, RunStore, Saved
+from btard.training.checkpoints import CHECKPOINT_STEPS, METRICS, RunStore, Saved
 from btard.training.curves import draw_curves
-from btard.training.registry import find_by_name, known_names
+from btard.training.registry import described, find_by_name, known_names
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
@@ -64,6 +67,9 @@ SETTINGS_OVERRIDDEN = {
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
+
+BANS = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
+"""The ways to lose a seat for something; the others are in good order, or of keys without a seat."""
 
 AttackFactory = Callable[[Seating], Conduct]
 
@@ -136,6 +142,20 @@ class Settings:
         check(not closed, "membership is closed in tolerance mode: nobody can join, leave or return")
         check(self.attack is None or self.byzantine > 0, "an attack needs attackers: set --byzantine")
         check(self.attack is None or all(self.attack.split(",")), "an attack must have a name")
+        attacks = self.attack.split(",") if self.attack else []
+        check(len(attacks) <= self.byzantine, f"{len(attacks)} attacks need as many attackers, not {self.byzantine}")
+        self.check_times()
+
+    def check_times(self) -> None:
+        """Refuse what would never happen."""
+        for name, (count, step), first in (
+            ("--join", self.join, 1),
+            ("--leave", self.leave, 0),
+            ("--faults cut", (self.faults.cut, self.faults.cut_step), 1),
+            ("--faults heal", (self.faults.heal_step, self.faults.heal_step), 1),
+        ):
+            inside = first <= step < self.steps
+            check(not count or inside, f"{name} at step {step} never happens in a run of {self.steps} steps")
 
     @property
     def tolerated(self) -> int:
@@ -341,6 +361,10 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
         conduct = factory(seating)
     except TypeError as error:
         raise RunError(f"attack '{name}' is not a callable that takes a Seating: {error}") from error
+    except ProtocolError:
+        raise
+    except Exception as error:
+        raise RunError(f"attack '{name}' cannot be made: {described(error)}") from error
     ideal = seating.ideal and getattr(factory, "on_links", False)
     check(not ideal, f"attack '{name}' acts on links, which the ideal channel does not have: use --channel broadcast")
     check(isinstance(conduct, Conduct), f"attack '{name}' makes a {type(conduct).__name__}, which is not a Conduct")
@@ -349,7 +373,32 @@ def take_seat(factory: AttackFactory, seating: Seating) -> Conduct:
 
 def assemble(settings: Settings, task: Task) -> Swarm:
     """Keys, configuration and genesis record; raises :class:`ProtocolError` for impossible settings."""
-    config = configure(settings, task)
+    try:
+        return assembled(settings, configure(settings, task), task)
+    except ConfigurationError as error:
+        raise RunError(f"{error}{where_to_set(settings, str(error))}") from error
+
+
+def where_to_set(settings: Settings, sentence: str) -> str:
+    """Where the user sets the constants of a violated inequality."""
+    inequality = sentence.partition("violates ")[2].partition(": ")[0]
+    symbols = dict.fromkeys(re.findall(r"[A-Za-z_]+", inequality))
+    fields_of = {symbol: SYMBOLS.get(symbol, symbol) for symbol in symbols}
+    places = [f"{s} is {place(settings, name)}" for s, name in fields_of.items() if name in CONFIGURABLE]
+    return f"; {', '.join(places)}" if places else ""
+
+
+def place(settings: Settings, name: str) -> str:
+    """The option or the field of a configuration file that sets a field of ``Configuration``."""
+    options = {field: f"--{setting}" for setting, field in SETTINGS_OVERRIDDEN.items()}
+    if name in settings.overrides or name not in options:
+        return f"the field '{name}' of --config"
+    unset = name == "tolerated" and settings.tolerate is None
+    return "--byzantine, unless --tolerate is given" if unset else options[name]
+
+
+def assembled(settings: Settings, config: Configuration, task: Task) -> Swarm:
+    """:func:`assemble` with this configuration."""
     check(
         config.dimension == task.dimension,
         f"the configuration says d = {config.dimension}, but task '{task.name}' has d = {task.dimension}",
@@ -359,7 +408,20 @@ def assemble(settings: Settings, task: Task) -> Swarm:
     roster = tuple(sorted(peer.peer_id for peer in peers))
     genesis = Genesis(config, roster, start)
     genesis.check()
+    check(
+        may_leave(settings, config),
+        f"--leave never happens: with {settings.peers - settings.leave[0]} peers a bound of {settings.tolerated} faulty"
+        " ones would be too high (MEMB-8): lower --tolerate",
+    )
     return Swarm(settings, task, genesis, peers, parameters)
+
+
+def may_leave(settings: Settings, config: Configuration) -> bool:
+    """Whether the roster may ever become so small that those who want to leave do. While nobody is banned and
+    nobody joins, the inequalities of MEMB-8 are those of the start."""
+    changes = settings.byzantine or settings.join[0] or settings.faults.cut
+    peers = settings.peers - settings.leave[0]
+    return bool(changes) or not settings.leave[0] or admissible(config, peers, settings.tolerated)
 
 
 # -- Events -------------------------------------------------------------------------------------
@@ -407,7 +469,14 @@ class Advanced:
     steps: int
 
 
-Event = Measured | Left | Joined | Advanced
+@dataclass(frozen=True)
+class Noted:
+    """Something about the run as a whole that its user may not expect."""
+
+    text: str
+
+
+Event = Measured | Left | Joined | Advanced | Noted
 
 
 def measured_at(step: int, steps: int) -> bool:
@@ -491,6 +560,15 @@ class LogWriter:
             self.contents[owner].write(encode(content))
             self.contents[owner].flush()
 
+    def lengths(self) -> dict[str, int]:
+        """How much of each file is written, by its path in the run directory."""
+        files = [(self.logs, "cborseq"), (self.contents, "aggregates")]
+        return {
+            f"{self.folder.name}/{self.path(owner, suffix).name}": file.tell()
+            for written, suffix in files
+            for owner, file in written.items()
+        }
+
     def close(self, stayed: Iterable[PeerId]) -> None:
         """Close all files; a single log is given to the first honest peer that ``stayed``."""
         for file in (*self.logs.values(), *self.contents.values()):
@@ -526,7 +604,7 @@ class SwarmRun:
 
     def play(self) -> Iterator[Event]:
         """Run to the closing record, telling what happens; the logs stay readable if it is interrupted."""
-        began = time.perf_counter()
+        began = time.perf_counter() - (self.saved.seconds if self.saved else 0.0)
         sizes = None if not self.resumed else self.saved.sizes if self.saved else {}
         writer = LogWriter(self.log_folder, self.logged(), self.swarm.genesis, sizes) if self.log_folder else None
         try:
@@ -534,7 +612,8 @@ class SwarmRun:
             for observed in simulation.run():
                 yield from self.events(observed, began)
                 if self.store and not self.swarm.settings.faults.cut:  # when a cut is noticed is a matter of timing
-                    self.store.save(simulation, observed, self.recruits, self.away)
+                    written, elapsed = writer.lengths() if writer else {}, time.perf_counter() - began
+                    self.store.save(simulation, observed, self.recruits, self.away, written, elapsed)
                 self.cut_and_heal(simulation, observed.state.step)
                 self.let_join(simulation, observed.state)
         finally:
@@ -678,39 +757,70 @@ class MeanRun:
 
 
 def train(
-    settings: Settings, task: Task, out: Path | None, tell: Callable[[Event], None], resume: bool = False
+    settings: Settings,
+    task: Task,
+    out: Path | None,
+    tell: Callable[[Event], None],
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Run the swarm and its baselines; write ``out`` (if given) and return the summary. ``resume``: go on with
-    the run in ``out`` that was interrupted, from its last checkpoint.
+    the run in ``out`` that was interrupted, from its last checkpoint. ``overwrite``: replace the run in ``out``.
 
     A run in which more peers leave than tolerated ends there, and the summary's ``stopped`` says so. Raises
     :class:`RunError` if ``out`` cannot be written, :class:`ProtocolError` for impossible settings.
     """
     swarm = assemble(settings, task)
-    swarm.conducts(World(swarm.coalition, None))  # an unknown attack is refused before anything is written
+    swarm.conducts(World(swarm.coalition, None))  # what is unknown or impossible is refused before anything is written
+    swarm.oracles()
+    if out is None:
+        note_surprises(settings, tell)
+        return play(swarm, None, tell, None, resume)
+    store = RunStore(out)
     try:
-        return play(swarm, out, tell, resume)
+        with store.locked():
+            saved = begin(swarm, store, tell, resume, overwrite)
+            return play(swarm, store, tell, saved, resume)
     except OSError as error:
         raise RunError(f"cannot write to '{out}': {error.strerror}") from error
 
 
-def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: bool) -> dict[str, Any]:
-    """:func:`train` once everything is known to fit."""
-    settings, task = swarm.settings, swarm.task
-    store = RunStore(out) if out else None
-    saved = store.load() if store and resume else None
+def begin(swarm: Swarm, store: RunStore, tell: Callable[[Event], None], resume: bool, overwrite: bool) -> Saved | None:
+    """The checkpoint to go on from; None if the run begins at step 0. Nothing is touched if it cannot begin."""
+    if not resume:
+        if store.begin(swarm.settings, overwrite):
+            tell(Noted(f"the run in '{store.out}' is replaced"))
+        note_surprises(swarm.settings, tell)
+        return None
+    saved = store.load()
     if saved and saved.agreed.run != swarm.genesis.run:
         raise ResumeError("the checkpoint is of another run: task, data or version have changed since")
-    if store and not resume:
-        prepare_folder(store.out)
-        store.begin(settings)
+    tell(Noted(f"goes on from step {saved.agreed.step}" if saved else "no usable checkpoint: from step 0"))
+    return saved
+
+
+def note_surprises(settings: Settings, tell: Callable[[Event], None]) -> None:
+    """Say what the user of a new run may not expect."""
+    if settings.byzantine > settings.tolerated:
+        tell(Noted(f"{settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated"))
+    if settings.byzantine and not settings.attack:
+        tell(Noted(f"attackers ({settings.byzantine}) without --attack behave like honest peers"))
+    if len(set(settings.classes)) > 1 and not settings.tolerance:
+        tell(Noted("peers of different determinism classes accuse each other unless --tolerance is set"))
+
+
+def play(
+    swarm: Swarm, store: RunStore | None, tell: Callable[[Event], None], saved: Saved | None, resume: bool
+) -> dict[str, Any]:
+    """:func:`train` once everything is known to fit."""
+    settings, task, out = swarm.settings, swarm.task, store.out if store else None
     log_folder = out / "log" if out and settings.logs != "none" else None
     main = SwarmRun(swarm, log_folder=log_folder, store=store, saved=saved, resumed=resume)
     others = [baseline_run(swarm, name) for name in settings.baselines]
     metrics = open_metrics(store, saved) if store else None
-    events: list[Event] = read_metrics(store.out / "metrics.jsonl") if store and saved else []
+    events: list[Event] = read_metrics(store.out / METRICS) if store and saved else []
     main.quality = next((e.quality for e in reversed(events) if isinstance(e, Measured)), None)
-    stopped = None
+    stopped, departed = None, list[Left]()
     try:
         untrained = task.evaluate(swarm.parameters)
         for run in (main, *others):
@@ -723,10 +833,14 @@ def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: 
                 tell(event)
     except ToleranceExceeded as error:
         stopped = str(error)
+        departed = [Left(main.name, removal, main.byzantine(removal.peer)) for removal in error.removals]
+        for left in departed:
+            tell(left)
     finally:
         if metrics:
             metrics.close()
     summary = {**summarize(main, others, untrained), "stopped": stopped}
+    summary["stopped_by"] = [describe_removal(left.removal, left.byzantine) for left in departed]
     if out:
         draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
         write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
@@ -735,7 +849,7 @@ def play(swarm: Swarm, out: Path | None, tell: Callable[[Event], None], resume: 
 
 def open_metrics(store: RunStore, saved: Saved | None) -> TextIO:
     """The file of measurements: new, or cut back to the checkpoint."""
-    path = store.out / "metrics.jsonl"
+    path = store.out / METRICS
     if saved is None:
         return path.open("w")
     with path.open("r+b") as file:
@@ -774,16 +888,6 @@ def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
     if name == "mean":
         return MeanRun(swarm)
     return SwarmRun(replace(swarm, settings=replace(swarm.settings, attack=None)), name="clean")
-
-
-def prepare_folder(out: Path | None) -> None:
-    """Make the run directory, or empty one that holds an earlier run."""
-    if out is None:
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    for pattern in ("log/*.cborseq", "log/*.aggregates", "summary.json", "curves.png"):
-        for stale in out.glob(pattern):
-            stale.unlink()
 
 
 def write_metrics(file: Any, event: Event) -> None:
@@ -832,11 +936,17 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def stated_verdict(conduct: Conduct, tolerance: float) -> Any | None:
+    """How an attack says that it ends in a run with this η; None if it does not say."""
+    at = getattr(conduct, "verdict_at", None)
+    return at(tolerance) if at else getattr(conduct, "verdict", None)
+
+
 def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
     """For every attacker whose attack says how it ends: what was expected, and whether it was so."""
     found = []
     for peer, conduct in main.conducts.items():
-        expected = getattr(conduct, "verdict", None)
+        expected = stated_verdict(conduct, main.swarm.genesis.configuration.tolerance)
         if expected is not None:
             mine = [removal for removal in state.removals if removal.peer == peer]
             shown = {"peer": peer.hex(), "expected": expected.text, "shown": bool(expected.shown(mine))}
@@ -866,6 +976,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "attack": settings.attack,
         "attack_start": settings.attack_start,
         "steps": settings.steps,
+        "steps_applied": min(state.step, settings.steps),
         "seed": settings.seed,
         "accuracy": quality.accuracy,
         "loss": finite(quality.loss),
@@ -882,7 +993,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evalu
         "honest_refused": tally(Departure.REFUSED, False),
         "byzantine_joined": sum(main.byzantine(back.peer) for back in state.arrivals),
         "retries": state.retries,
-        "ban_steps": [removal.slot.step for removal in state.removals],
+        "ban_steps": [removal.slot.step for removal in state.removals if removal.how in BANS],
         "removals": [describe_removal(removal, main.byzantine(removal.peer)) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
         "parameter_hash": model.hex(),
