@@ -36,7 +36,14 @@ def fuzz(
 
     Exit code 0: nothing was found; 1: a violation, printed as a readable script and saved; 2: a wrong call.
     """
-    asked = [bool(variant), all_variants, list_variants, bool(rule), bool(attack), replay is not None]
+    asked = [
+        bool(variant) and replay is None,
+        all_variants,
+        list_variants,
+        bool(rule),
+        bool(attack),
+        replay is not None,
+    ]
     if sum(asked) > 1:
         refuse("choose one of --variant, --all-variants, --list-variants, --rule, --attack and --replay")
     if minutes <= 0 or examples < 0 or jobs < 0:
@@ -45,7 +52,7 @@ def fuzz(
     if list_variants:
         show_variants(as_json)
     elif replay is not None:
-        replay_file(replay, as_json)
+        replay_file(replay, variant, as_json)
     elif rule:
         search_rule(rule, claim, peers, byzantine, seconds, examples, seed, out, as_json)
     elif attack:
@@ -115,8 +122,8 @@ def row(done: Campaign) -> str:
     return f"{done.variant:34} {found.property:8} swarm {found.example:4}, {len(found.script.actions)} actions: {short}"
 
 
-def replay_file(path: Path, as_json: bool) -> None:
-    """Play a saved script, or check a saved input of a rule again."""
+def replay_file(path: Path, variant: str, as_json: bool) -> None:
+    """Play a saved script, on the reference or on a variant, or check a saved input of a rule again."""
     from btard_adversary.script import ScriptError, load
 
     try:
@@ -124,9 +131,10 @@ def replay_file(path: Path, as_json: bool) -> None:
     except ScriptError as problem:
         replay_input(path, as_json, problem)
         return
+    from btard_adversary.fuzz import variation
     from btard_adversary.machine import verdict_of
 
-    found = verdict_of(script)
+    found = verdict_of(script, variation(variant))
     verdict = "no property is violated" if found is None else str(found)
     emit(
         [*script.text().splitlines(), verdict], {"script": script.as_dict(), "violation": found and str(found)}, as_json

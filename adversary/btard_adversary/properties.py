@@ -423,18 +423,19 @@ CHECKS: tuple[Check, ...] = (
 
 def at_the_end(watch: Watch) -> None:
     """PROP-9: the auditor of the unaltered reference, given the log of any honest member, comes to the same
-    conclusions with and without recomputation."""
+    conclusions; for one seed in four also without recomputation."""
     swarm = watch.swarm
     seat = next((seat for seat in swarm.members if seat.id in swarm.roster), None)
     if seat is None:
         return
     known = Recomputation(swarm.task.gradient, swarm.task.initial_parameters(), swarm.contents)
+    log = swarm.log_of(seat.id)
     try:
-        reports = [audit(swarm.log_of(seat.id)), audit(swarm.log_of(seat.id), known)]
+        reports = [audit(log, known), *([audit(log)] if swarm.scene.seed % 4 == 0 else [])]
     except ProtocolError as error:
         raise Violation("PROP-9", SAFETY, f"an auditor refuses the log: {error}") from error
     if any(report.removals != seat.state.removals for report in reports):
         raise Violation("PROP-9", SAFETY, "an auditor finds other removals in the log")
     replica = seat.state.replica
-    if replica is not None and reports[1].state_hash != replica.state_hash:
+    if replica is not None and reports[0].state_hash != replica.state_hash:
         raise Violation("PROP-9", SAFETY, "an auditor finds other parameters")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from btard.protocol.broadcast import VERSIONS, Frame, Relay, frame_items
 from btard.protocol.encoding import Oversized
@@ -48,67 +49,67 @@ class Limits:
     relays: bool = False
     """Whether peers pass on what they get: a sparse overlay."""
 
-    @property
+    @cached_property
     def message(self) -> int:
         """Most bytes of an agreed message."""
         return min(MESSAGE_BASE + MESSAGE_PER_PEER * self.peers, MAX_AGREED_BODY) + ENVELOPE_OVERHEAD
 
-    @property
+    @cached_property
     def vote(self) -> int:
         """Most bytes of a vote, which may carry true reports."""
         return min(self.message + MAX_CORRECTIONS, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
 
-    @property
+    @cached_property
     def part(self) -> int:
         """Most bytes of a part, or of a disclosure: a whole gradient's worth."""
         return 4 * self.dimension + ENVELOPE_OVERHEAD
 
-    @property
+    @cached_property
     def relay(self) -> int:
         """Most bytes of an echo, or of an echo that travels on."""
         return ENVELOPE_OVERHEAD + (DIGEST_BYTES + VOUCHER_BYTES) * self.peers
 
-    @property
+    @cached_property
     def ask(self) -> int:
         """Most bytes of a request: digests of up to three versions of every message."""
         return ENVELOPE_OVERHEAD + 3 * DIGEST_BYTES * self.peers
 
-    @property
+    @cached_property
     def answer(self) -> int:
         """Most bytes of an answer: a certificate, and everyone's message, of faulty peers up to three versions."""
         return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.vote
 
-    @property
+    @cached_property
     def kinds(self) -> tuple[int, ...]:
         """Most bytes of a frame, by kind."""
         return max(self.vote, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
 
-    @property
+    @cached_property
     def frame(self) -> int:
         """Most bytes of any frame."""
         return max(self.kinds)
 
-    @property
+    @cached_property
     def frames(self) -> int:
         """How many different frames an honest peer sends at most while another one is in one phase: two fallbacks."""
         return 4 * self.peers + SPARE_FRAMES
 
-    @property
+    @cached_property
     def authored(self) -> int:
         """How many envelopes of one author are passed on between two deliveries."""
         return 2 * self.peers + SPARE_FRAMES
 
-    @property
+    @cached_property
     def share(self) -> int:
         """How many different frames one link may bring in one phase."""
         return self.frames * (SPARSE_PHASES * (self.peers + MAX_CANDIDATES) if self.relays else 1)
 
-    @property
+    @cached_property
     def items(self) -> int:
         """Most items of any frame: bodies and parts are one each."""
         return frame_items(self.peers)
 
-    @property
+    @cached_property
     def author_bytes(self) -> int:
         """Most bytes of one author's frames in one phase: parts, a message, an echo, and a relay of two versions of
         everyone's echo. A sparse overlay brings two versions of all, and a third of a message that was decided."""
@@ -116,7 +117,7 @@ class Limits:
         signed = versions * (EARLY_GRADIENTS * self.part + self.vote) + (self.vote if self.relays else 0)
         return signed + self.frames * self.relay
 
-    @property
+    @cached_property
     def share_bytes(self) -> int:
         """Bytes of different frames that one link may bring in one phase: answers to two requests of this phase and
         of the last come on top of what authors sign."""
@@ -127,14 +128,14 @@ class Limits:
         """Whether ``link`` may bring another frame, of ``size`` bytes, in this phase."""
         return link.brought < self.share and link.volume + size <= self.share_bytes
 
-    @property
+    @cached_property
     def early(self) -> int:
         """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
         return (
             EARLY_GRADIENTS * self.part + self.message + self.vote + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
         )
 
-    @property
+    @cached_property
     def queue(self) -> int:
         """Bytes that wait for one slow receiver: what a phase sends it at most, twice."""
         return 2 * (EARLY_GRADIENTS * self.part + 2 * self.vote + 2 * self.peers * self.relay + self.answer)

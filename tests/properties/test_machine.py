@@ -1,0 +1,81 @@
+"""The stateful machine on the reference: whatever the attackers do, every property holds after every step."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from btard_adversary import faulty
+from btard_adversary.machine import SwarmMachine, run_script, verdict_of
+from btard_adversary.script import Action, Scene, Schedule, Script, script_of
+from btard_adversary.strategies import named_attacks, scripts
+from btard_adversary.swarm import Violation
+from hypothesis import HealthCheck, given, settings
+from swarms import examples
+
+CORPUS = Path(__file__).parent / "variants.json"
+"""A short script for every faulty variant, as the harness found it."""
+KNOWN: dict[str, dict[str, Any]] = json.loads(CORPUS.read_text())
+
+
+class TestSwarms(SwarmMachine.TestCase):  # type: ignore[name-defined,misc]
+    """Swarms of 4 to 10 peers, step by step."""
+
+
+TestSwarms.settings = settings(
+    max_examples=examples(12), stateful_step_count=6, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@pytest.mark.requirement("PROP-1", "PROP-2", "PROP-3", "PROP-4", "PROP-5", "PROP-6", "PROP-7", "PROP-8", "PROP-9")
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
+@given(script=scripts())
+def test_no_script_breaks_a_property(script: Script) -> None:
+    run_script(script)
+
+
+@pytest.mark.slow
+@settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
+@given(script=scripts(most_peers=18, most_actions=8))
+def test_no_script_breaks_a_property_of_a_large_swarm(script: Script) -> None:
+    run_script(script)
+
+
+@pytest.mark.parametrize("kind", ["even", "late", "random", "apart", "lossy"])
+def test_a_network_within_its_bound_costs_nobody_anything(kind: str) -> None:
+    for seed in range(3):
+        run_script(Script(Scene(peers=6, tolerated=2, steps=4, seed=seed, schedule=Schedule(kind, seed, seed))))
+
+
+def test_a_late_answer_does_not_keep_a_peer_from_the_certificate_that_it_needs() -> None:
+    """Found by the harness: an answer that crossed the end of a phase used up the next phase's."""
+    acts = (Action(0, 0, "corrupt", "REVEAL", frame="echo", how="cut a byte", to=0b1),)
+    scene = Scene(peers=4, tolerated=1, attackers=(3,), validators=2, steps=3, seed=246)
+    for seed in range(22, 25):
+        run_script(Script(Scene(**{**vars(scene), "schedule": Schedule("lossy", 0, seed)}), acts))
+
+
+@pytest.mark.parametrize("name", named_attacks())
+def test_every_named_attack_is_paid_for_and_breaks_nothing(name: str) -> None:
+    scene = Scene(peers=6, tolerated=2, attackers=(1, 4), steps=4, seed=5)
+    run_script(Script(scene, tuple(Action(who, step, "attack", how=name) for who in range(2) for step in (1, 2))))
+
+
+# -- Faulty variants ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_the_script_that_breaks_a_variant_does_not_break_the_reference(name: str) -> None:
+    script = script_of(KNOWN[name]["script"], name)
+    assert len(script.actions) <= 3
+    found = verdict_of(script, faulty.find(name))
+    assert isinstance(found, Violation)
+    assert (found.property, found.side) == (KNOWN[name]["property"], KNOWN[name]["side"])
+    assert verdict_of(script, nullcontext) is None
+
+
+def test_every_variant_of_the_catalogue_has_been_found() -> None:
+    assert set(KNOWN) == set(faulty.CATALOGUE)
