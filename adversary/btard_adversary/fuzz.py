@@ -22,6 +22,7 @@ from btard_adversary.machine import Counts, Play, SwarmMachine, verdict_of
 from btard_adversary.script import Action, Scene, Schedule, Script
 from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
+from btard_adversary.variants import Variant
 
 BATCH = 15
 """Examples between two looks at the clock."""
@@ -95,16 +96,18 @@ class Campaign:
         }
 
 
-def variation(name: str) -> Variation:
+def variation(name: str | Variant) -> Variation:
     """The context in which a variant is the protocol; the reference for an empty name. Raises
     :class:`~btard_adversary.variants.VariantError`."""
     from btard_adversary.faulty import find
 
+    if isinstance(name, Variant):
+        return name
     return find(name) if name else nullcontext
 
 
 def campaign(
-    name: str = "",
+    name: str | Variant = "",
     seconds: float = 60.0,
     first_seed: int = 0,
     examples: int = EXAMPLES,
@@ -112,7 +115,8 @@ def campaign(
 ) -> Campaign:
     """Fuzz the reference, or the variant ``name``, in this process: until ``seconds`` are over, ``examples`` swarms
     have been played, or a property breaks. The same seed plays the same swarms."""
-    done, began, batch = Campaign(name), time.monotonic(), 0
+    label = name.name if isinstance(name, Variant) else name
+    done, began, batch = Campaign(label), time.monotonic(), 0
     vary = variation(name)
     while time.monotonic() - began < seconds and done.counts.swarms < examples and done.found is None:
         machine = machine_of(vary, blind)
