@@ -272,6 +272,8 @@ VALUES: dict[str, Callable[[Any, int, float], Any]] = {
     "one ulp": lambda vector, at, size: moved(vector, at, lambda x: np.nextafter(x, np.float32(np.inf))),
     "one entry": lambda vector, at, size: moved(vector, at, lambda x: x + size),
     "shift a little": lambda vector, at, size: vector + np.float32(size * 1e-3),
+    "shift somewhat": lambda vector, at, size: vector + np.float32(size * 1e-2),
+    "shift more": lambda vector, at, size: vector + np.float32(size * 2e-2),
     "shift": lambda vector, at, size: vector + np.float32(size),
     "huge": lambda vector, at, size: vector * np.float32(1e6),
     "not a number": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.nan)),
@@ -316,6 +318,23 @@ class AlterAggregate(Deviation):
         return np.asarray(changed, dtype=np.float32)
 
 
+class Cover(Deviation):
+    """Misreport s about the parts of the other colluders, so that their sums pass C2."""
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """What is missing for Σ s = 0 on their parts, as far as a report can say so (VER-2)."""
+        others = [p for p in transcript.workers if p in self.world.coalition and p != self.me]
+        said = self.world.honest_reports()
+        if not self.acts(state) or not others or not said:
+            return honest
+        forged = [transcript.workers.index(peer) for peer in others]
+        limit = (np.minimum(honest[1], transcript.radii) * transcript.directions[1])[forged]
+        missing = -np.sum([report[0] for report in said], axis=0)[forged]
+        covered = honest.copy()
+        covered[0, forged] = np.clip(missing, -limit, limit)
+        return covered
+
+
 class Accuse(Deviation):
     """Accuse the victim of a lie in the last step, or the step before."""
 
@@ -352,6 +371,7 @@ VERBS: dict[str, type[Deviation]] = {
     "refuse": Refuse,
     "gradient": Gradient,
     "aggregate": AlterAggregate,
+    "cover": Cover,
     "accuse": Accuse,
     "leave": Leave,
     "attack": Deviation,

@@ -19,7 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from btard_adversary.coverage import Tracer, all_requirements
 from btard_adversary.machine import Counts, Play, SwarmMachine, verdict_of
-from btard_adversary.script import Action, Scene, Schedule, Script
+from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
 from btard_adversary.variants import Variant
@@ -227,7 +227,8 @@ def simplify_scene(best: Callable[[], Script], try_out: Callable[[Script], bool]
 
 def plainer(action: Action, attackers: int) -> Action:
     """The action with its attacker named by its index, and no victim but the first."""
-    return replace(action, attacker=action.attacker % attackers, victim=0)
+    alone = action.attacker != ALL or attackers == 1
+    return replace(action, attacker=action.attacker % attackers if alone else ALL, victim=0)
 
 
 def simpler_scenes(scene: Scene) -> Iterator[Callable[[Scene], Scene]]:

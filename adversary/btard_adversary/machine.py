@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from btard_adversary.properties import Watch, at_the_end
 from btard_adversary.script import Action, Scene, Script
-from btard_adversary.strategies import actions, noise, scenes
+from btard_adversary.strategies import actions, conspiracies, noise, scenes
 from btard_adversary.swarm import Swarm, Violation
 
 
@@ -108,8 +108,9 @@ class SwarmMachine(RuleBasedStateMachine):
             return
         step = self.play.swarm.steps
         links = self.play.swarm.scene.channel == "broadcast"
-        what = noise(step) if type(self).blind else actions(step=step, links=links)
-        for action in data.draw(st.lists(what, max_size=3)):
+        single = st.lists(noise(step) if type(self).blind else actions(step=step, links=links), max_size=3)
+        together = st.nothing() if type(self).blind else conspiracies(step, links)
+        for action in data.draw(single | single | single | together):
             self.act(action)
         self.check(self.play.step)
 

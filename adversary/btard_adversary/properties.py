@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from btard.conformance.audit import Recomputation, audit
 from btard.network.simulator import Seat
-from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, norm
+from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, float32_bytes, norm
 from btard.protocol.bans import Departure
 from btard.protocol.butterfly_clip import distance_bound, residual
 from btard.protocol.log import Record, Subject
-from btard.protocol.messages import Phase, Reveal
+from btard.protocol.messages import Phase, Reveal, body_hash
 from btard.protocol.model import PeerId, ProtocolError, validator_count
 from btard.protocol.mprng import combine, draw_validators, gradient_seed
 from btard.protocol.state import Plan, State, plan_step
@@ -55,8 +55,8 @@ class Watch:
 
     @property
     def coalition(self) -> frozenset[PeerId]:
-        """The attackers."""
-        return self.swarm.world.coalition
+        """The attackers, and the keys that they have brought."""
+        return self.swarm.world.coalition | self.swarm.brought
 
     def after_step(self) -> None:
         """Check everything. Raises :class:`Violation` for the first property that does not hold."""
@@ -169,9 +169,9 @@ def counting(watch: Watch, now: State) -> None:
     pairs = [removal.peer in watch.coalition for removal in now.removals if removal.how is Departure.ELIMINATED]
     if 2 * sum(pairs) < len(pairs):
         watch.fail("PROP-3", SAFETY, f"{len(pairs) - sum(pairs)} honest peers eliminated with {sum(pairs)} attackers")
-    convicted = {removal.peer for removal in now.removals if removal.how is Departure.CONVICTED}
-    if convicted & set(now.roster):
-        watch.fail("PROP-3", SAFETY, "a convicted peer has a seat")
+    outlaws = {r.peer for r in now.removals if r.how in (Departure.CONVICTED, Departure.REFUSED)}
+    if outlaws & {*now.roster, *(candidate.peer for candidate in now.probation)}:
+        watch.fail("PROP-3", SAFETY, "a convicted key has a seat, or is on probation for one")
     past = now.transcript(now.step - 1)
     if past is not None and len(past.workers) < 2 * past.tolerated + 1:
         watch.fail("PROP-3", SAFETY, f"{len(past.workers)} workers with b_t = {past.tolerated} in step {past.step}")
@@ -268,7 +268,24 @@ def audits(watch: Watch, now: State) -> None:
                 ACCOUNTABILITY,
                 f"{watch.name(target)} lied in step {step - 2}, was audited in step {step}, and has its seat",
             )
+    check_candidates(watch, now, plan)
     check_roles(watch, now, plan)
+
+
+def check_candidates(watch: Watch, now: State, plan: Plan) -> None:
+    """Who committed to another gradient than its own on probation, and was inspected by an honest member, is out."""
+    past = watch.applied.get(plan.step - 2)
+    here = {*now.roster, *(candidate.peer for candidate in now.probation)}
+    joined = past and next((kept for kept in (watch.last or now).history if kept.step == past.step), None)
+    for candidate, committed in joined.candidates if joined else ():
+        inspector = plan.inspectors.get(candidate)
+        honest = inspector in now.roster and inspector not in watch.coalition
+        if joined is None or not honest or candidate not in here:
+            continue
+        if committed != body_hash(float32_bytes(true_gradient(watch, joined, candidate))):
+            watch.fail(
+                "PROP-6", ACCOUNTABILITY, f"a candidate that lied in step {joined.step} was inspected and passed"
+            )
 
 
 def check_roles(watch: Watch, now: State, plan: Plan) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from btard.protocol.messages import Phase
 from btard.protocol.model import ProtocolError
 
+ALL = -1
+"""The whole coalition."""
 EVERYONE = 0
 """A mask that names nobody stands for everyone."""
 
@@ -59,7 +61,7 @@ class Action:
     """One thing that one attacker does in one step, whatever the attempt."""
 
     attacker: int
-    """Index among the attackers, modulo their number."""
+    """Index among the attackers, modulo their number; ``ALL`` for the whole coalition at once."""
     step: int
     do: str
     """Which kind of action (:data:`~btard_adversary.actions.VERBS`)."""
@@ -82,7 +84,8 @@ class Action:
         how = f": {self.how}" if self.how else ""
         to = f", to {peers_of(self.to)} only" if self.to else ""
         aim = f", at victim {self.victim}" if self.victim else ""
-        return f"step {self.step}, attacker {self.attacker}: {self.do}{about}{where}{how}{to}{aim}"
+        who = "all attackers" if self.attacker == ALL else f"attacker {self.attacker}"
+        return f"step {self.step}, {who}: {self.do}{about}{where}{how}{to}{aim}"
 
 
 def peers_of(mask: int) -> str:

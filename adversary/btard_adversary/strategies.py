@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from btard_adversary.actions import NOISE, VALUES
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
-from btard_adversary.script import EVERYONE, Action, Scene, Schedule, Script
+from btard_adversary.script import ALL, EVERYONE, Action, Scene, Schedule, Script
 
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
 PHASE_OF = {"Commit": "COMMIT", "Aggregate": "AGGREGATE", "Reveal": "REVEAL", "Report": "REPORT"}
-SLOW = ("flood", "many-keys")
+COMPUTED = ("gradient", "gradient", "aggregate", "aggregate", "cover", "cover", "accuse", "refuse", "twin", "leave")
+SLOW = ("flood",)
 """Named attacks that take their time; they are run by name elsewhere."""
 LABELS = ("label-flip",)
 """Named attacks that need labels."""
@@ -41,7 +42,7 @@ def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
         tolerated=tolerated,
         attackers=tuple(sorted((first + 2 * index) % peers for index in range(attackers))),
         validators=draw(st.integers(1, 3)),
-        steps=draw(st.integers(3, 5)),
+        steps=draw(st.sampled_from([3, 4, 4, 5, 7])),
         seed=draw(st.integers(0, 999)),
         channel=draw(st.sampled_from(["ideal", "broadcast"])),
         schedule=draw(schedules()),
@@ -88,7 +89,7 @@ def transmissions(draw: st.DrawFn) -> dict[str, object]:
 @st.composite
 def values(draw: st.DrawFn) -> dict[str, object]:
     """Another gradient or aggregate, an accusation, a refusal, a second copy, a goodbye."""
-    do = draw(st.sampled_from(["gradient", "gradient", "aggregate", "aggregate", "accuse", "refuse", "twin", "leave"]))
+    do = draw(st.sampled_from(COMPUTED))
     found: dict[str, object] = {"do": do}
     if do in ("gradient", "aggregate"):
         found["how"] = draw(st.sampled_from(sorted(VALUES)))
@@ -121,8 +122,26 @@ def actions(draw: st.DrawFn, step: int | None = None, most: int = 5, links: bool
     """One action, in ``step`` or in any of the first ``most``."""
     what = draw(kinds(links))
     when = draw(st.integers(1, most)) if step is None else step
-    made: Action = Action(attacker=draw(small), step=when, victim=draw(small), **what)  # type: ignore[arg-type]
+    who = draw(st.sampled_from([0, 0, 1, 1, 2, 3, ALL, ALL]))
+    made: Action = Action(attacker=who, step=when, victim=draw(small), **what)  # type: ignore[arg-type]
     return made
+
+
+SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry")
+
+
+@st.composite
+def conspiracies(draw: st.DrawFn, step: int, links: bool = True) -> list[Action]:
+    """What a coalition does together: cover up a forged part, accuse in turn, eliminate honest peers, refuse the
+    randomness."""
+    who, victim = draw(small), draw(small)
+    forged = Action(who, step, "aggregate", how=draw(st.sampled_from(SHIFTS)))
+    chain = [Action(turn, step + turn, "accuse", how="last step", victim=victim) for turn in range(3)]
+    phase = draw(st.sampled_from(AGREED))
+    complaint = Action(ALL, step, "alter", phase, field="notices", how="complain about the victim", victim=victim)
+    plots = [[forged, Action(ALL, step, "cover")], chain, [complaint], [complaint, forged]]
+    refusal = [Action(ALL, step, "refuse", "REVEAL")]
+    return draw(st.sampled_from([*plots, refusal] if links else plots))
 
 
 @st.composite

@@ -27,7 +27,7 @@ from btard.protocol.update import Sgd, describe
 
 from btard_adversary.actions import Player, conduct_of
 from btard_adversary.deeds import Recorder
-from btard_adversary.script import Action, Scene, Schedule, Script
+from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 
 MAX_EVENTS = 60_000
 """Events of one step beyond which it is taken not to end: sixteen peers and b = 7 take a tenth of it."""
@@ -166,6 +166,8 @@ class Swarm:
     contents: dict[bytes, bytes] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     """What has been done so far."""
+    brought: set[PeerId] = field(default_factory=set)
+    """Keys that attackers have brought into the run."""
     steps: int = 0
     """How many steps have been applied."""
     finished: bool = False
@@ -220,9 +222,11 @@ class Swarm:
         if not self.coalition:
             return
         self.actions.append(action)
-        player = self.players[self.coalition[action.attacker % len(self.coalition)]]
-        if isinstance(player, Player):
-            player.chain.append(conduct_of(action, player.seating, self.roster))
+        one = self.coalition[action.attacker % len(self.coalition)]
+        for peer in self.coalition if action.attacker == ALL else (one,):
+            player = self.players[peer]
+            if isinstance(player, Player):
+                player.chain.append(conduct_of(action, player.seating, self.roster))
 
     def step(self) -> Observed | None:
         """Play to the next step boundary; None if the run is over. Raises :class:`Violation`."""
@@ -248,7 +252,9 @@ class Swarm:
             coming.append((key(self.scene.seed, self.scene.peers), None))
         for player in self.players.values():
             if isinstance(player, Recruiter):
-                coming += player.recruits(state)
+                brought = list(player.recruits(state))
+                self.brought |= {identity.peer_id for identity, _ in brought}
+                coming += brought
         with self.variant():
             for identity, conduct in coming:
                 self.simulation.welcome(identity, conduct)
