@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 RUN := runs/train
 TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-start 10 --steps 200 --baseline clean,mean
 
-.PHONY: train test checks thorough bench attacks interop docs gpu clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz train test checks thorough bench attacks interop docs gpu clean
 
 train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data; then its log is audited.
 	$(BIN)/btard train $(TRAIN) --out $(RUN) --overwrite
@@ -34,6 +36,11 @@ attacks: $(VENV)/installed-dev  ## Run every attack and write what was shown int
 interop: $(VENV)/installed-dev  ## Other people's libraries under our search; ByzFL without its own dependencies.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt byzfl
 	$(BIN)/python -m pytest tests/interop
+
+fuzz: $(VENV)/installed-dev  ## Coverage-guided fuzzing of the decoder for a minute (FUZZ_SECONDS=60), with atheris.
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt atheris
+	mkdir -p runs/corpus
+	$(BIN)/python -m tests.fuzz_decoder runs/corpus tests/corpus -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=runs/
 
 docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in spec/ up to date.
 	$(BIN)/python -m cogapp -r -I spec spec/*.md

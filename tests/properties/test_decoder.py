@@ -27,6 +27,7 @@ from btard.protocol.encoding import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz_decoder import CORPUS, readers
 from tests.fuzzing import BODIES, READERS, Findings, fuzz
 
 LIMIT = 1 << 16
@@ -265,3 +266,13 @@ def test_hostile_bytes_raise_named_errors_in_bounded_memory() -> None:
 @pytest.mark.requirement("ENC-12")
 def test_a_million_hostile_inputs_raise_named_errors_in_bounded_memory() -> None:
     check_coverage(fuzz(1_000_000, seed=1))
+
+
+def test_the_corpus_of_the_coverage_guided_fuzzer_is_read_as_it_was_made() -> None:
+    """Every input is taken by the reader that its first byte names (``make fuzz``)."""
+    made, files = readers(), sorted(CORPUS.iterdir())
+    chosen = {path.read_bytes()[0] for path in files}
+    assert chosen == set(range(len(made)))
+    for path in files:
+        data = path.read_bytes()
+        made[data[0]](data[1:])
