@@ -1,5 +1,5 @@
-"""Properties: what must hold after every step of a run, whatever the attackers do (chapter ``properties`` of the
-specification's guide, ids ``PROP-1`` to ``PROP-12``).
+"""Properties: what must hold after every step of a run, whatever the attackers do (``PROP-1`` to
+``PROP-12`` in the specification's guide).
 
 They are stated from outside, with the knowledge of the whole run that no peer has: true gradients, who is honest, and
 what the attackers really did. None of them asks the code under test for its opinion; where a formula of the protocol
@@ -25,14 +25,18 @@ from btard.protocol.state import Plan, State, plan_step
 from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
 
 from btard_adversary.deeds import NOW, Deed
-from btard_adversary.swarm import DELAY, Swarm, Violation
+from btard_adversary.swarm import DELAY, GRADIENT_TIME, Swarm, Violation
 
 SAFETY, FRAMING, LIVENESS, ACCOUNTABILITY = "safety", "no framing", "liveness", "accountability"
 """The sides of a verdict."""
 
-PHASE_DELAYS = 40
-"""Most delays that one phase takes for every faulty peer more than one, waiting included; a fallback with b = 7
-takes 44 in all."""
+PHASES = 6
+"""Phases of an attempt."""
+FAST_DELAYS, ROUND_DELAYS = 14, 4
+"""Most delays of a phase: waiting for messages and echoes and fetching what was decided, and one round of the fallback
+for each faulty peer (chapter ``broadcast``)."""
+GRADIENTS = 8
+"""Gradients that an attempt may wait for beside one for every peer that stands trial."""
 
 
 @dataclass
@@ -199,8 +203,10 @@ def liveness(watch: Watch, now: State) -> None:
         watch.fail("PROP-4", LIVENESS, f"{now.retries} void attempts with b = {now.config.tolerated}")
     before = watch.last.retries if watch.last else 0
     took = (watch.swarm.times[-1] - watch.swarm.times[-2]) / DELAY
-    attempts, b = 1 + now.retries - before, now.config.tolerated
-    most = attempts * 6 * (PHASE_DELAYS + 7 * b) + 10 * 20 * attempts
+    attempts = 1 + now.retries - before
+    waiting = PHASES * (FAST_DELAYS + ROUND_DELAYS * now.config.tolerated)
+    working = GRADIENT_TIME / DELAY * (GRADIENTS + now.config.peers)
+    most = attempts * (waiting + working)
     if took > most:
         watch.fail("PROP-4", LIVENESS, f"step {now.step - 1} took {took:.0f} delays for {attempts} attempts")
 

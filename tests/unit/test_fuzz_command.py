@@ -17,14 +17,13 @@ PLUGIN = "btard_adversary.pytest_plugin"
 
 
 def test_a_fault_is_found_shown_saved_and_replayed(tmp_path: Path) -> None:
-    done = btard(
-        "fuzz", "--variant", "divergence-tolerated", "--examples", "120", "--jobs", "1", "--out", str(tmp_path)
-    )
+    lenient = "--variant", "divergence-tolerated"
+    done = btard("fuzz", *lenient, "--examples", "120", "--jobs", "1", "--out", str(tmp_path))
     assert done.returncode == 1, done.stderr
     assert "state hash" in done.stdout and "attackers:" in done.stdout
     (saved,) = tmp_path.iterdir()
     assert str(saved) in done.stdout
-    again = btard("fuzz", "--replay", str(saved), "--variant", "divergence-tolerated")
+    again = btard("fuzz", "--replay", str(saved), *lenient)
     assert again.returncode == 1 and "state hash" in again.stdout
     fine = btard("fuzz", "--replay", str(saved))
     assert fine.returncode == 0 and "no property is violated" in fine.stdout
