@@ -7,6 +7,7 @@ would do. So any of them compose, with each other and with the named attacks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -392,8 +393,13 @@ def conduct_of(action: Action, seating: Seating, first_roster: Sequence[PeerId])
     return VERBS[action.do](seating, action, first_roster)
 
 
+TRIPPED = (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration)
+"""What a part of a chain raises if it does not expect what the others have done."""
+
+
 class Player(Conduct):
-    """An attacker: the honest protocol through a chain of conducts, which grows as actions are added."""
+    """An attacker: the honest protocol through a chain of conducts, which grows as actions are added. A part that trips
+    over what another one has done is skipped."""
 
     def __init__(self, seating: Seating) -> None:
         self.seating, self.world = seating, seating.world
@@ -402,25 +408,29 @@ class Player(Conduct):
     def gradient(self, state: State, honest: Float32) -> Float32:
         """Through the chain."""
         for part in self.chain:
-            honest = part.gradient(state, honest)
+            with suppress(*TRIPPED):
+                honest = part.gradient(state, honest)
         return honest
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
         """Through the chain."""
         for part in self.chain:
-            honest = part.aggregate(state, attempt, inputs, honest)
+            with suppress(*TRIPPED):
+                honest = part.aggregate(state, attempt, inputs, honest)
         return honest
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """Through the chain."""
         for part in self.chain:
-            honest = part.report(state, transcript, honest)
+            with suppress(*TRIPPED):
+                honest = part.report(state, transcript, honest)
         return honest
 
     def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
         """Through the chain."""
         for part in self.chain:
-            honest = part.accusations(state, plan, honest)
+            with suppress(*TRIPPED):
+                honest = part.accusations(state, plan, honest)
         return honest
 
     def leaves(self, state: State) -> bool:
@@ -436,12 +446,10 @@ class Player(Conduct):
         return [recruit for part in self.chain if isinstance(part, Recruiter) for recruit in part.recruits(state)]
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
-        """Through the chain; a part that trips over what another one said is skipped."""
+        """Through the chain."""
         for part in self.chain:
-            try:
+            with suppress(*TRIPPED):
                 honest = part.say(state, slot, honest)
-            except (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration):
-                continue
         return honest
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
@@ -458,5 +466,5 @@ def posted(part: Conduct, recipient: PeerId, frame: Frame | bytes) -> list[Frame
         return [frame]
     try:
         return list(part.post(recipient, frame))
-    except (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration):
+    except TRIPPED:
         return [frame]

@@ -74,8 +74,8 @@ class Recorder(Conduct):
         self.me, self.world, self.player = me, world, player
         self.deeds: list[Deed] = []
         self.sent: dict[Slot, Said] = {}
-        self.baseline: dict[Slot, tuple[Message, Roster]] = {}
-        """What an honest peer would have said, and the workers of the attempt."""
+        self.baseline: dict[Slot, tuple[Message, Roster, Roster]] = {}
+        """What an honest peer would have said, the workers of the attempt, and its roster."""
         self.said: dict[Slot, Message] = {}
         """What was said instead."""
         self.plan: Plan | None = None
@@ -148,7 +148,7 @@ class Recorder(Conduct):
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """The player's message. What it says is judged once it is known what really went out."""
-        self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else ()
+        self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else (), state.roster
         self.roster, self.members = state.roster, self.honest_members(state.roster)
         done = self.player.say(state, slot, honest)
         self.said[slot] = done
@@ -227,12 +227,15 @@ class Recorder(Conduct):
 
     def judge_words(self, slot: Slot, said: Message | None) -> None:
         """What is wrong with what everyone was told."""
-        honest, workers = self.baseline[slot]
+        honest, workers, roster = self.baseline[slot]
         if said is None or type(said) is not type(honest):
             self.note(slot, "a malformed message", NOW)
             return
         for what in wrong_fields(honest, said, workers, self.world.coalition):
             self.note(slot, what, NOW)
+        complaints = set(said.notices.complaints) - set(honest.notices.complaints)
+        if complaints & self.honest_members(roster):  # about somebody who is out it is moot
+            self.note(slot, "a complaint about a peer that owes nothing", NOW)
         if isinstance(honest, Report) and isinstance(said, Report) and len(honest.norms) == len(said.norms):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:
@@ -292,8 +295,6 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
         wrong += ["another hash than the aggregate's"] * (both and honest.aggregate_hash != said.aggregate_hash)
     if isinstance(honest, Report):
         wrong += impossible_reports(honest, said)
-    complaints = set(said.notices.complaints) - set(honest.notices.complaints)
-    wrong += ["a complaint about a peer that owes nothing"] * any(peer not in coalition for peer in complaints)
     wrong += ["evidence that proves nothing"] * bool(set(said.notices.evidence) - set(honest.notices.evidence))
     wrong += ["a forged echo"] * bool(set(said.notices.echoes) - set(honest.notices.echoes))
     return wrong

@@ -46,10 +46,14 @@ class Found:
     sentence: str
     example: int
     """The number of the swarm that broke it."""
+    reference: bool = False
+    """Whether it breaks the reference too: then the variant is not to blame."""
 
     def lines(self) -> Iterator[str]:
         """For people."""
         yield f"{self.side} ({self.property}): {self.sentence}"
+        if self.reference:
+            yield "the reference breaks on this script, too: please report it"
         yield from self.script.text().splitlines()
 
 
@@ -128,7 +132,8 @@ def campaign(
         done.counts.add(machine.counts)
         if violation is not None and machine.last is not None:
             short, verdict = shortest(machine.last, vary, violation)
-            done.found = Found(short, verdict.property, verdict.side, verdict.sentence, done.counts.swarms)
+            too = verdict_of(short) is not None
+            done.found = Found(short, verdict.property, verdict.side, verdict.sentence, done.counts.swarms, too)
         batch += 1
     done.seconds = time.monotonic() - began
     return done

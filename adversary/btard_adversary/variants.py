@@ -45,6 +45,7 @@ def replaced(target: str, make: Callable[[Any], Any]) -> Iterator[None]:
     holders = places(target)
     original = vars(holders[0][0])[holders[0][1]]
     substitute = substitute_of(original, make, target)
+    clear_caches()
     try:
         for holder, name in holders:
             setattr(holder, name, substitute)
@@ -52,6 +53,20 @@ def replaced(target: str, make: Callable[[Any], Any]) -> Iterator[None]:
     finally:
         for holder, name in holders:
             setattr(holder, name, original)
+        clear_caches()
+
+
+def clear_caches() -> None:
+    """Forget what functions of ``btard`` remember: under another protocol it may be wrong."""
+    for module in btard_modules():
+        for value in list(vars(module).values()):
+            if callable(value) and hasattr(value, "cache_clear"):
+                value.cache_clear()
+
+
+def btard_modules() -> list[Any]:
+    """The loaded modules of ``btard``."""
+    return [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "btard" and m is not None]
 
 
 def places(target: str) -> list[tuple[Any, str]]:
@@ -68,8 +83,7 @@ def places(target: str) -> list[tuple[Any, str]]:
         raise VariantError(f"a variant cannot replace '{target}': there is no such function") from error
     if classes:
         return [(holder, name)]
-    modules = [m for key, m in list(sys.modules.items()) if key.partition(".")[0] == "btard" and m is not None]
-    same = [(m, alias) for m in modules for alias, value in list(vars(m).items()) if value is original]
+    same = [(m, alias) for m in btard_modules() for alias, value in list(vars(m).items()) if value is original]
     return [(holder, name), *(place for place in same if place != (holder, name))]
 
 
