@@ -63,6 +63,8 @@ class Said:
     """If it is an echo: the honest one."""
     right: dict[PeerId, bytes] = field(default_factory=dict)
     """The digest of the honest frame, by recipient."""
+    bodies: dict[PeerId, bytes] = field(default_factory=dict)
+    """Its body: of a part nothing else matters."""
     shown: dict[PeerId, list[Envelope]] = field(default_factory=dict)
     """What really went to each recipient, in this slot and with a good signature."""
 
@@ -161,7 +163,7 @@ class Recorder(Conduct):
         if isinstance(honest, Envelope) and honest.sender == self.me:
             said = self.sent.setdefault(honest.slot, Said(honest.slot, honest.log_head, self.members, self.roster))
             said.true_echo = honest
-            said.right[recipient] = honest.signed_header.digest
+            said.right[recipient], said.bodies[recipient] = honest.signed_header.digest, honest.body
             mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
             said.shown[recipient] = mine
         if done != [honest]:
@@ -198,7 +200,7 @@ class Recorder(Conduct):
         if said.slot.phase.agreed and said.slot.part == ECHO:
             self.judge_echo(said, owed, missed, list(versions.values()))
         elif not said.slot.phase.agreed:
-            wrong = [peer for peer in owed if said.right[peer] not in digests(said.shown[peer])]
+            wrong = [peer for peer in owed if said.bodies[peer] not in {e.body for e in said.shown[peer]}]
             if wrong:
                 self.note(said.slot, f"a part of {name} withheld or not the announced one", NEXT, wrong)
         elif len(versions) > 1:
@@ -259,11 +261,6 @@ def readable(frame: Frame | bytes) -> Envelope | None:
         except ProtocolError:
             return None
     return None if isinstance(frame, Relay) or not isinstance(frame, Envelope) else frame
-
-
-def digests(envelopes: Iterable[Envelope]) -> set[bytes]:
-    """What names the envelopes."""
-    return {envelope.signed_header.digest for envelope in envelopes}
 
 
 def falsified(honest: Report, said: Report, workers: Roster) -> set[PeerId]:
