@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -681,7 +682,10 @@ def test_an_audit_imports_nothing_because_a_log_says_so(tmp_path: Path, monkeypa
 def test_an_interrupted_run_says_so_and_its_log_is_readable(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "btard.cli", "train", "--task", "quadratic", "--steps", "100000"]
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "--out", str(tmp_path / "run")],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )
     log_folder, deadline = tmp_path / "run" / "log", time.monotonic() + 60
     while time.monotonic() < deadline and not any(p.stat().st_size > 50_000 for p in log_folder.glob("*.cborseq")):
