@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from btard.cli import app, main
+from btard.cli import add_commands, app, main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +25,7 @@ def test_every_link_into_the_repository_leads_somewhere() -> None:
 
 
 def test_every_command_shown_exists() -> None:
+    add_commands()
     shown = set(re.findall(r"(?:`|bin/)btard ([a-z]+)", README))
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert shown
