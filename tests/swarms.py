@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from btard.conformance.audit import Recomputation
 from btard.network.coalition import Seating, World
 from btard.network.simulator import Observed, Seat, Simulation
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.channel import AgreedBroadcast, Delivery, Exchange, Gather, Request, Scatter
-from btard.protocol.encoding import encode, expand, tagged_hash
+from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
 from btard.protocol.messages import Envelope, Message, Notices, Phase, Slot, body_hash, seal
@@ -22,6 +21,7 @@ from btard.protocol.model import Configuration, PeerId
 from btard.protocol.mprng import uint64
 from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule, Sgd, describe
+from btard_adversary.swarm import Toy
 
 GRADIENT_CLIP = 50.0
 AGREED = (Phase.COMMIT, Phase.AGGREGATE, Phase.REVEAL, Phase.REPORT)
@@ -33,27 +33,20 @@ def examples(count: int) -> int:
     return count * (25 if os.environ.get("BTARD_THOROUGH") else 1)
 
 
-class TinyTask:
-    """f(x) = ½‖x − 1‖² with noise that a seed fixes: float32 arithmetic that is the same everywhere."""
+class TinyTask(Toy):
+    """The harness's toy task, with noise of its own; it remembers the seeds of every evaluation."""
+
+    noise_tag = "tests/noise"
 
     def __init__(self, dimension: int) -> None:
-        self.dimension = dimension
+        super().__init__(dimension)
         self.seeds: list[bytes] = []
         """Of every evaluation so far."""
 
-    def initial_parameters(self) -> Float32:
-        """Zeros, float32 ``[d]``."""
-        return np.zeros(self.dimension, dtype=np.float32)
-
     def gradient(self, parameters: Float32, seed: bytes) -> Float32:
-        """x − 1 plus uniform noise below 2⁻⁴ in each coordinate."""
+        """x − 1 plus noise, float32 ``[d]``."""
         self.seeds.append(seed)
-        noise = np.frombuffer(expand("tests/noise", seed, length=2 * self.dimension), dtype="<i2")
-        return (parameters - np.float32(1) + noise.astype(np.float32) * np.float32(2.0**-19)).astype(np.float32)
-
-    def poisoned_gradient(self, parameters: Float32, seed: bytes) -> Float32:
-        """Uphill."""
-        return -self.gradient(parameters, seed)
+        return super().gradient(parameters, seed)
 
 
 def configuration(**changes: Any) -> Configuration:

@@ -17,32 +17,30 @@ from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
 from btard.protocol.broadcast import Frame, Relay, encode_frame
 from btard.protocol.encoding import encode, expand, tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot, seal
+from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot
 from btard.protocol.model import PeerId, ProtocolError
 from btard.protocol.mprng import combine, commitment, draw_validators, private_opening, uint64
 from btard.protocol.state import Attempt, Conduct, Plan, State
 from btard.protocol.verification import Transcript
 
+from btard_adversary.attacks.aggregation import covering
 from btard_adversary.attacks.base import Attack
+from btard_adversary.attacks.protocol import Poster
 from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, mutated
 from btard_adversary.script import Action, ScriptError
 
 ONCE = 1 << 40
 """A period so long that an attack acts in its first step only."""
-
-
 NOISE = "random bytes"
 """The way to corrupt a frame that knows nothing about it."""
 
 
-class Deviation(Attack):
+class Deviation(Poster):
     """An honest peer but for one action. ``first_roster``: by which the action names peers."""
 
     def __init__(self, seating: Seating, action: Action, first_roster: Sequence[PeerId]) -> None:
         super().__init__(replace(seating, start=action.step, period=ONCE))
         self.action, self.first_roster = action, first_roster
-        self.step = -1
-        """The step that I am in, as far as my own protocol has told me."""
 
     @property
     def me(self) -> PeerId:
@@ -76,12 +74,6 @@ class Deviation(Attack):
     def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
         """What to put on the link to ``recipient`` instead of ``honest``."""
         return (honest,)
-
-    def signed(self, envelope: Envelope) -> Envelope:
-        """``envelope`` signed again, whatever it holds."""
-        if self.seating.identity is None:
-            raise ScriptError("an attacker needs its keys to sign what an honest peer would not")
-        return seal(self.seating.identity, envelope.run, envelope.slot, envelope.log_head, envelope.body)
 
     def context(self, run: bytes, slot: Slot, log_head: bytes, roster: tuple[PeerId, ...]) -> Context:
         """What mutations may take values from."""
@@ -121,7 +113,7 @@ class Alter(Deviation):
         roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
         context = self.context(honest.run, honest.slot, honest.log_head, roster)
         changed = mutated(honest.message, self.action.field, self.action.how, context)
-        return (honest,) if changed == honest.message else (self.signed(replace(honest, body=body_of(changed))),)
+        return (honest,) if changed == honest.message else (self.resealed(honest, body_of(changed)),)
 
 
 def body_of(message: Message) -> bytes:
@@ -137,7 +129,7 @@ class Resign(Deviation):
         if not isinstance(honest, Envelope):
             return (honest,)
         change = HEADERS.get(self.action.how)
-        return (honest,) if change is None else (self.signed(change(honest)),)
+        return (honest,) if change is None else (self.resealed(change(honest)),)
 
 
 class Twin(Deviation):
@@ -155,9 +147,9 @@ class Twin(Deviation):
         message = honest.message
         if isinstance(message, Commit):
             bound = commitment(honest.run, honest.slot.step, honest.slot.attempt, self.me, self.coins(honest))
-            return self.signed(replace(honest, body=body_of(replace(message, commitment=bound))))
+            return self.resealed(honest, body_of(replace(message, commitment=bound)))
         if isinstance(message, Reveal):
-            return self.signed(replace(honest, body=body_of(replace(message, opening=self.coins(honest)))))
+            return self.resealed(honest, body_of(replace(message, opening=self.coins(honest))))
         return honest
 
     def coins(self, envelope: Envelope) -> bytes:
@@ -223,7 +215,7 @@ class Replay(Deviation):
         old = before if self.action.field == "phase before" else same
         if old is None:
             return (honest,)
-        again = self.signed(replace(honest, body=old.body)) if self.action.field == "body of an earlier step" else old
+        again = self.resealed(honest, old.body) if self.action.field == "body of an earlier step" else old
         return (again,) if self.action.how == "instead" else (honest, again)
 
 
@@ -324,16 +316,8 @@ class Cover(Deviation):
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """What is missing for Σ s = 0 on their parts, as far as a report can say so (VER-2)."""
-        others = [p for p in transcript.workers if p in self.world.coalition and p != self.me]
-        said = self.world.honest_reports()
-        if not self.acts(state) or not others or not said:
-            return honest
-        forged = [transcript.workers.index(peer) for peer in others]
-        limit = (np.minimum(honest[1], transcript.radii) * transcript.directions[1])[forged]
-        missing = -np.sum([report[0] for report in said], axis=0)[forged]
-        covered = honest.copy()
-        covered[0, forged] = np.clip(missing, -limit, limit)
-        return covered
+        forgers = [peer for peer in transcript.workers if peer in self.world.coalition and peer != self.me]
+        return covering(self.world, transcript, honest, forgers, 1) if self.acts(state) else honest
 
 
 class Accuse(Deviation):

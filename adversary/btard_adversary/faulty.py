@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,6 @@ def variant(target: str, bends: str) -> Callable[[Make], Make]:
     return enter
 
 
-@lru_cache(maxsize=1)
 def names() -> list[str]:
     """The variants in alphabetical order."""
     return sorted(CATALOGUE)

@@ -6,7 +6,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -319,8 +319,7 @@ def search_attack(name: str, seconds: float, first_seed: int = 0, examples: int 
     def one(scene: Scene, first: int) -> None:
         script = attack_script(name, scene, first)
         play = Play(scene)
-        for action in script.actions:
-            play.swarm.act(action)
+        play.swarm.act(*script.actions)
         try:
             play.finish()
         except Violation as violation:
@@ -362,8 +361,6 @@ def campaigns(
         for name in names:
             yield campaign(name, seconds, first_seed, examples, blind)
         return
-    from concurrent.futures import as_completed
-
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [pool.submit(campaign, name, seconds, first_seed, examples, blind) for name in names]
         for future in as_completed(waiting):

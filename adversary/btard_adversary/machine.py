@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from btard_adversary.properties import Watch, at_the_end
-from btard_adversary.script import Action, Scene, Script
+from btard_adversary.script import Scene, Script
 from btard_adversary.strategies import actions, conspiracies, noise, scenes
 from btard_adversary.swarm import Swarm, Violation
 
@@ -64,8 +64,7 @@ class Play:
 def run_script(script: Script, variant: Callable[[], AbstractContextManager[Any]] = nullcontext, **how: Any) -> Counts:
     """Play a whole script under watch; raises :class:`~btard_adversary.swarm.Violation`."""
     play = Play(script.scene, variant, **how)
-    for action in script.actions:
-        play.swarm.act(action)
+    play.swarm.act(*script.actions)
     play.finish()
     return play.counts
 
@@ -80,9 +79,9 @@ def verdict_of(script: Script, variant: Callable[[], AbstractContextManager[Any]
 
 
 class SwarmMachine(RuleBasedStateMachine):
-    """Swarms of 4 to 18 peers under scripts that grow as they are played.
+    """Swarms of 4 to ``most_peers`` peers under scripts that grow as they are played.
 
-    Subclass it to choose a ``variant`` or a range of scenes. The last script played is ``last``.
+    Subclass it to choose a ``variant`` or larger swarms. The last script played is ``last``.
     """
 
     variant: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
@@ -110,14 +109,8 @@ class SwarmMachine(RuleBasedStateMachine):
         links = self.play.swarm.scene.channel == "broadcast"
         single = st.lists(noise(step) if type(self).blind else actions(step=step, links=links), max_size=3)
         together = st.nothing() if type(self).blind else conspiracies(step, links)
-        for action in data.draw(single | single | single | together):
-            self.act(action)
+        self.play.swarm.act(*data.draw(single | single | single | together))
         self.check(self.play.step)
-
-    def act(self, action: Action) -> None:
-        """Add one action."""
-        if self.play is not None:
-            self.play.swarm.act(action)
 
     def check(self, step: Callable[[], object]) -> None:
         """Play on; what has been played so far is kept for whoever catches a violation."""

@@ -280,18 +280,16 @@ def audits(watch: Watch, now: State) -> None:
 
 def check_candidates(watch: Watch, now: State, plan: Plan) -> None:
     """Who committed to another gradient than its own on probation, and was inspected by an honest member, is out."""
-    past = watch.applied.get(plan.step - 2)
+    past = watch.last.transcript(plan.step - 2) if watch.last else None
     here = {*now.roster, *(candidate.peer for candidate in now.probation)}
-    joined = past and next((kept for kept in (watch.last or now).history if kept.step == past.step), None)
-    for candidate, committed in joined.candidates if joined else ():
+    for candidate, committed in past.candidates if past else ():
         inspector = plan.inspectors.get(candidate)
         honest = inspector in now.roster and inspector not in watch.coalition
-        if joined is None or not honest or candidate not in here:
+        if past is None or not honest or candidate not in here:
             continue
-        if committed != body_hash(float32_bytes(true_gradient(watch, joined, candidate))):
-            watch.fail(
-                "PROP-6", ACCOUNTABILITY, f"a candidate that lied in step {joined.step} was inspected and passed"
-            )
+        if committed != body_hash(float32_bytes(true_gradient(watch, past, candidate))):
+            what = f"a candidate that lied in step {past.step} was inspected and passed"
+            watch.fail("PROP-6", ACCOUNTABILITY, what)
 
 
 def check_roles(watch: Watch, now: State, plan: Plan) -> None:

@@ -47,6 +47,7 @@ class Toy:
     """f(x) = ½‖x − 1‖² with noise that a seed fixes: float32 arithmetic that is the same everywhere."""
 
     name = "toy"
+    noise_tag = "btard/adversary/noise"
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
@@ -57,7 +58,7 @@ class Toy:
 
     def gradient(self, parameters: Float32, seed: bytes) -> Float32:
         """x − 1 plus uniform noise below 2⁻⁴ in each coordinate, float32 ``[d]``."""
-        noise = np.frombuffer(expand("btard/adversary/noise", seed, length=2 * self.dimension), dtype="<i2")
+        noise = np.frombuffer(expand(self.noise_tag, seed, length=2 * self.dimension), dtype="<i2")
         return (parameters - np.float32(1) + noise.astype(np.float32) * np.float32(2.0**-19)).astype(np.float32)
 
     def poisoned_gradient(self, parameters: Float32, seed: bytes) -> Float32:
@@ -156,7 +157,7 @@ class Stage(NetworkSimulation):
 
 @dataclass
 class Swarm:
-    """One run. ``world_of``: a context manager in which the peers run, for variants of the protocol."""
+    """One run. ``variant``: makes the context in which the peers run."""
 
     scene: Scene
     variant: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -217,16 +218,15 @@ class Swarm:
         """What has been played."""
         return Script(self.scene, tuple(self.actions))
 
-    def act(self, action: Action) -> None:
-        """Add an action; it takes effect in its step, if that is still to come."""
-        if not self.coalition:
-            return
-        self.actions.append(action)
-        one = self.coalition[action.attacker % len(self.coalition)]
-        for peer in self.coalition if action.attacker == ALL else (one,):
-            player = self.players[peer]
-            if isinstance(player, Player):
-                player.chain.append(conduct_of(action, player.seating, self.roster))
+    def act(self, *actions: Action) -> None:
+        """Add actions; each takes effect in its step, if that is still to come."""
+        for action in actions if self.coalition else ():
+            self.actions.append(action)
+            one = self.coalition[action.attacker % len(self.coalition)]
+            for peer in self.coalition if action.attacker == ALL else (one,):
+                player = self.players[peer]
+                if isinstance(player, Player):
+                    player.chain.append(conduct_of(action, player.seating, self.roster))
 
     def step(self) -> Observed | None:
         """Play to the next step boundary; None if the run is over. Raises :class:`Violation`."""
@@ -287,7 +287,6 @@ class Swarm:
 def play(script: Script, **how: Any) -> Iterator[tuple[Swarm, Observed]]:
     """Play a script to its end; yields after every step, unchecked."""
     swarm = Swarm(script.scene, **how)
-    for action in script.actions:
-        swarm.act(action)
+    swarm.act(*script.actions)
     while (observed := swarm.step()) is not None:
         yield swarm, observed

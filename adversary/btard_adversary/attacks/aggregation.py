@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from btard.network.coalition import World
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Fault
+from btard.protocol.model import PeerId
 from btard.protocol.state import Attempt, State
 from btard.protocol.verification import Transcript
 
@@ -41,12 +45,21 @@ class CoveredAggregate(ShiftedAggregate):
         if not self.acts(state):
             return honest
         colluders = [peer for peer in transcript.workers if peer in self.world.coalition]
-        total = np.sum([report[0] for report in self.world.honest_reports()], axis=0)
-        forged = [transcript.workers.index(peer) for peer in colluders]
-        report = honest.copy()
-        limit = (np.minimum(honest[1], transcript.radii) * transcript.directions[1])[forged]
-        report[0, forged] = np.clip(-total[forged] / len(colluders), -limit, limit)
-        return report
+        return covering(self.world, transcript, honest, colluders, len(colluders))
+
+
+def covering(world: World, transcript: Transcript, honest: Float64, forgers: Sequence[PeerId], helpers: int) -> Float64:
+    """The report ``honest`` float64 ``[2, parts]`` with one of ``helpers`` equal shares of what is missing for Σ s = 0
+    on the parts of ``forgers``, as far as a report can say so."""
+    said = world.honest_reports()
+    if not said or not forgers:
+        return honest
+    forged = [transcript.workers.index(peer) for peer in forgers]
+    missing = -np.sum([report[0] for report in said], axis=0)[forged]
+    limit = (np.minimum(honest[1], transcript.radii) * transcript.directions[1])[forged]
+    report = honest.copy()
+    report[0, forged] = np.clip(missing / helpers, -limit, limit)
+    return report
 
 
 class ImpossibleAggregate(Attack):

@@ -240,8 +240,7 @@ def hold_trials(
     departures: Departures,
 ) -> Exchange[tuple[State, tuple[Verdict, ...]]]:
     """Hold the trials of a phase one by one; an accused who is out for good is moot. Source: BAN-8."""
-    called = not (rules.needs_everyone and departures.removals)
-    queue = rules.charges(state, attempt, delivered) if called else []
+    queue = called(state, attempt, delivered, rules, departures)
     transcripts, verdicts, work = rules.transcripts(state, attempt), list[Verdict](), 0
     while queue:
         charge = queue.pop(0)
@@ -258,6 +257,13 @@ def hold_trials(
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))
     return replace(rules.settle(state, transcripts), work=work), tuple(verdicts)
+
+
+def called(
+    state: State, attempt: Attempt, delivered: dict[PeerId, Message], rules: Rules, departures: Departures
+) -> list[Charge]:
+    """The trials that a phase calls for, as far as they can be held although somebody has left."""
+    return [] if rules.needs_everyone and departures.removals else rules.charges(state, attempt, delivered)
 
 
 def punish(charge: Charge, verdict: Verdict, state: State, departures: Departures) -> None:

@@ -10,7 +10,7 @@ from btard.protocol.agreed import broadcast, disclose, write
 from btard.protocol.arithmetic import Float32, float32_bytes
 from btard.protocol.bans import Departures, Fault, remaining_roster, remaining_tolerance
 from btard.protocol.channel import Duty, Exchange
-from btard.protocol.judging import Charge, Rules, judge_openly, learn, punish, settle_complaints
+from btard.protocol.judging import Charge, Rules, called, judge_openly, learn, punish, settle_complaints
 from btard.protocol.log import Finding, Subject, Trial
 from btard.protocol.messages import NO_NOTICES, Accusation, Message, Notices, Phase, Slot, Vote
 from btard.protocol.model import PeerId
@@ -83,10 +83,9 @@ def try_by_vote(
 ) -> Exchange[State]:
     """Hold the trials of a phase, all at once: the suspects disclose what they committed, everyone who is still
     here examines it, and a strict majority of an agreed vote decides. Source: TOL-6 … TOL-11."""
-    called = not (rules.needs_everyone and departures.removals)
     charges = [
         charge
-        for charge in (rules.charges(state, attempt, delivered) if called else [])
+        for charge in called(state, attempt, delivered, rules, departures)
         if charge.trial.accused in state.roster and not departures.out(charge.trial.accused)
     ]
     transcripts = rules.transcripts(state, attempt)
