@@ -20,12 +20,13 @@ from btard.protocol.identity import Identity
 from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot
 from btard.protocol.model import PeerId, ProtocolError
 from btard.protocol.mprng import combine, commitment, draw_validators, private_opening, uint64
-from btard.protocol.state import Attempt, Conduct, Plan, State
+from btard.protocol.state import Attempt, Conduct, Later, Plan, State
 from btard.protocol.verification import Transcript
 
 from btard_adversary.attacks.aggregation import covering
 from btard_adversary.attacks.base import Attack
-from btard_adversary.attacks.protocol import Poster
+from btard_adversary.attacks.membership import Idler
+from btard_adversary.attacks.protocol import Posted, Poster
 from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, mutated
 from btard_adversary.script import Action, ScriptError
 
@@ -65,13 +66,13 @@ class Deviation(Poster):
             return False
         return kind_of(frame) == self.action.frame
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The altered frames where the action is about this one, else the honest one."""
         if self.aims_at(recipient) and self.concerns(honest):
             return self.put(recipient, honest)
         return (honest,)
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """What to put on the link to ``recipient`` instead of ``honest``."""
         return (honest,)
 
@@ -105,7 +106,7 @@ class Alter(Deviation):
         context = self.context(state.run, slot, state.head, state.roster)
         return mutated(honest, self.action.field, self.action.how, context)
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The second version for its recipients; echoes are not said, so all of theirs are changed here."""
         said_already = not self.action.to and self.action.frame == "message"
         if said_already or not isinstance(honest, Envelope) or honest.message is None:
@@ -124,7 +125,7 @@ def body_of(message: Message) -> bytes:
 class Resign(Deviation):
     """Change an envelope as a whole, and sign it."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The changed envelope."""
         if not isinstance(honest, Envelope):
             return (honest,)
@@ -135,7 +136,7 @@ class Resign(Deviation):
 class Twin(Deviation):
     """A second honest copy under my key, with coins of its own, that talks to the recipients."""
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """What the copy says, from the step of the action to the end of that step."""
         mine = isinstance(honest, Envelope) and honest.sender == self.me and honest.slot.step == self.action.step
         if not mine or not isinstance(honest, Envelope) or not self.aims_at(recipient) or not self.action.to:
@@ -164,21 +165,46 @@ class Twin(Deviation):
 class Drop(Deviation):
     """Send nothing."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """Nothing."""
         return ()
 
 
+ROUND = 4.0
+"""Length of a round of the fallback, in units of Δ (chapter ``broadcast``)."""
+DELAYS: dict[str, Callable[[int], float | None]] = {
+    "Δ": lambda tolerated: 1.0,
+    "2 Δ": lambda tolerated: 2.0,
+    "a round": lambda tolerated: ROUND,
+    "till shortly before the fallback ends": lambda tolerated: tolerated * ROUND - 1.5,
+    "till the fallback all but ends": lambda tolerated: tolerated * ROUND - 0.15,
+    "until the next phase": lambda tolerated: None,
+}
+"""How long something is held back, in units of Δ, from b_t; a relay leaves when the fallback begins."""
+
+
 class Delay(Deviation):
-    """Send it when the next phase has begun."""
+    """Send it later, and to others than the recipients in time or never."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.kept: dict[PeerId, list[Frame]] = {}
+        self.tolerated = 0
+        """b_t, as my own protocol has told me."""
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """The honest message."""
+        self.tolerated = state.tolerated
+        return honest
+
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """What is due now, and what was kept until now."""
-        if self.aims_at(recipient) and self.concerns(honest):
+        if self.concerns(honest):
+            if not self.aims_at(recipient):
+                return () if self.action.field else (honest,)
+            wait = DELAYS[self.action.how](self.tolerated) if self.action.how in DELAYS else None
+            if wait is not None:
+                return (Later(honest, max(wait, 0.0)),)
             self.kept.setdefault(recipient, []).append(honest)
             return ()
         if not isinstance(honest, Envelope) or kind_of(honest) != "message":
@@ -189,7 +215,7 @@ class Delay(Deviation):
 class Repeat(Deviation):
     """Send it three times."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """Three copies."""
         return (honest,) * 3
 
@@ -202,7 +228,7 @@ class Replay(Deviation):
         self.earlier: dict[tuple[PeerId, Phase], Envelope] = {}
         self.latest: dict[PeerId, Envelope] = {}
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The earlier frame where the action says so."""
         if not isinstance(honest, Envelope):
             return (honest,)
@@ -222,7 +248,7 @@ class Replay(Deviation):
 class SignAs(Deviation):
     """Send it in the victim's name, with my signature."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The message in another name, beside mine or in its place."""
         if not isinstance(honest, Envelope):
             return (honest,)
@@ -234,7 +260,7 @@ class SignAs(Deviation):
 class Corrupt(Deviation):
     """Change the bytes on the wire."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The corrupted bytes."""
         if self.action.how == NOISE:
             place = uint64(self.action.step) + uint64(self.action.victim) + uint64(self.action.attacker)
@@ -246,7 +272,7 @@ class Corrupt(Deviation):
 class Refuse(Deviation):
     """Do not open where the randomness would draw no colluder as a validator."""
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The opening if the draw is a lucky one."""
         openings = [m.opening for p in self.world.requests if isinstance(m := self.world.message_of(p), Reveal)]
         mine = honest.message if isinstance(honest, Envelope) else None
@@ -343,6 +369,19 @@ class Leave(Deviation):
         return self.acts(state)
 
 
+class Bring(Deviation):
+    """Bring a key that asks for a seat."""
+
+    brought = False
+
+    def recruits(self, state: State) -> Sequence[tuple[Identity, Conduct]]:
+        """The key, once, at the first step boundary from the action's step on: behind it nobody computes."""
+        if self.brought or state.step < self.action.step:
+            return ()
+        self.brought = True
+        return [(Identity(tagged_hash("btard/adversary/brought", self.me, uint64(self.action.step))), Idler())]
+
+
 VERBS: dict[str, type[Deviation]] = {
     "alter": Alter,
     "resign": Resign,
@@ -359,6 +398,7 @@ VERBS: dict[str, type[Deviation]] = {
     "cover": Cover,
     "accuse": Accuse,
     "leave": Leave,
+    "bring": Bring,
     "attack": Deviation,
 }
 """Kinds of action by name; ``attack`` is one step of a named attack."""
@@ -436,17 +476,17 @@ class Player(Conduct):
                 honest = part.say(state, slot, honest)
         return honest
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
-        """Every frame through the chain; bytes go as they are."""
-        frames: list[Frame | bytes] = [honest]
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
+        """Every frame through the chain; bytes, and what leaves later, go as they are."""
+        frames: list[Posted] = [honest]
         for part in self.chain:
             frames = [changed for frame in frames for changed in posted(part, recipient, frame)]
         return frames
 
 
-def posted(part: Conduct, recipient: PeerId, frame: Frame | bytes) -> list[Frame | bytes]:
+def posted(part: Conduct, recipient: PeerId, frame: Posted) -> list[Posted]:
     """What one part of a chain puts on a link; a part that cannot make sense of a frame lets it pass."""
-    if isinstance(frame, bytes):
+    if isinstance(frame, (bytes, Later)):
         return [frame]
     try:
         return list(part.post(recipient, frame))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from btard.network.coalition import World
 from btard.protocol.arithmetic import Float32, Float64
-from btard.protocol.broadcast import Frame, Relay, decode_frame
+from btard.protocol.broadcast import Frame, decode_frame
 from btard.protocol.messages import (
     ECHO,
     Accusation,
@@ -28,8 +28,10 @@ from btard.protocol.messages import (
     Slot,
 )
 from btard.protocol.model import PeerId, ProtocolError, Roster
-from btard.protocol.state import Attempt, Conduct, Plan, State
+from btard.protocol.state import Attempt, Conduct, Later, Plan, State
 from btard.protocol.verification import Transcript
+
+from btard_adversary.attacks.protocol import Posted
 
 MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
@@ -67,6 +69,8 @@ class Said:
     """Its body: of a part nothing else matters."""
     shown: dict[PeerId, list[Envelope]] = field(default_factory=dict)
     """What really went to each recipient, in this slot and with a good signature."""
+    delayed: bool = False
+    """Whether some of it left later: perhaps in time, perhaps not."""
 
 
 class Recorder(Conduct):
@@ -84,6 +88,8 @@ class Recorder(Conduct):
         self.roster: Roster = ()
         self.members: frozenset[PeerId] = frozenset()
         """The honest members in the present attempt."""
+        self.misreported: set[int] = set()
+        """The steps in which what I reported was not what I had computed."""
         self.altered = 0
         """How many messages differed from the honest ones."""
 
@@ -118,6 +124,7 @@ class Recorder(Conduct):
             slot = Slot(state.step, state.attempt, Report.phase)
             self.note(slot, "a false report about an honest peer's part", NEXT, liars)
         self.altered += any(differs)
+        self.misreported |= {state.step} if any(differs) else set()
         return done
 
     def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
@@ -154,10 +161,11 @@ class Recorder(Conduct):
         self.roster, self.members = state.roster, self.honest_members(state.roster)
         done = self.player.say(state, slot, honest)
         self.said[slot] = done
+        self.misreported |= {slot.step} if isinstance(honest, Report) and done != honest else set()
         self.altered += done != honest
         return done
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The player's frames; who got which version of a message is written down."""
         done = list(self.player.post(recipient, honest))
         if isinstance(honest, Envelope) and honest.sender == self.me:
@@ -165,9 +173,11 @@ class Recorder(Conduct):
             said.true_echo = honest
             said.right[recipient], said.bodies[recipient] = honest.signed_header.digest, honest.body
             mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
+            said.delayed |= any(isinstance(frame, Later) for frame in done)
             said.shown[recipient] = mine
         if done != [honest]:
             self.altered += 1
+            self.misreported |= {honest.slot.step} if isinstance(honest, Envelope) else set()
         return done
 
     def is_version(self, envelope: Envelope, honest: Envelope) -> bool:
@@ -192,7 +202,9 @@ class Recorder(Conduct):
         return due
 
     def judge(self, said: Said) -> None:
-        """What was wrong with one message, from who got what."""
+        """What was wrong with one message, from who got what; nothing is said of what may have come in time."""
+        if said.delayed:
+            return
         owed = [peer for peer in said.right if peer in said.members]
         missed = [peer for peer in owed if not said.shown[peer]]
         versions = {e.signed_header.digest: e for peer in owed for e in said.shown[peer]}
@@ -238,7 +250,7 @@ class Recorder(Conduct):
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)
         if complaints & self.honest_members(roster):  # about somebody who is out it is moot
             self.note(slot, "a complaint about a peer that owes nothing", NOW)
-        if isinstance(honest, Report) and isinstance(said, Report) and len(honest.norms) == len(said.norms):
+        if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:
                 self.note(slot, "a false report about an honest peer's part", NEXT, liars)
@@ -253,14 +265,19 @@ def denied(said: Said, shown: Envelope, coalition: frozenset[PeerId]) -> bool:
     return any(a != b and peer not in coalition for peer, a, b in entries)
 
 
-def readable(frame: Frame | bytes) -> Envelope | None:
-    """What a recipient reads, if it is an envelope."""
+def readable(frame: Posted) -> Envelope | None:
+    """What a recipient reads, if it is an envelope that left at once."""
     if isinstance(frame, bytes):
         try:
             frame = decode_frame(frame, MAX_FRAME)
         except ProtocolError:
             return None
-    return None if isinstance(frame, Relay) or not isinstance(frame, Envelope) else frame
+    return frame if isinstance(frame, Envelope) else None
+
+
+def same_shape(honest: Report, said: Report) -> bool:
+    """Whether two reports are about equally many parts."""
+    return (len(honest.inner_products), len(honest.norms)) == (len(said.inner_products), len(said.norms))
 
 
 def falsified(honest: Report, said: Report, workers: Roster) -> set[PeerId]:
@@ -299,7 +316,7 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
 
 def impossible_reports(honest: Report, said: Report) -> list[str]:
     """Reports of the wrong length, or that are no numbers."""
-    if len(honest.norms) != len(said.norms):
+    if not same_shape(honest, said):
         return ["a report of another length"]
     numbers = np.frombuffer(said.inner_products + said.norms, dtype="<f8")
     if not np.isfinite(numbers).all():

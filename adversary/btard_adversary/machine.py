@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from btard_adversary.properties import Watch, at_the_end
 from btard_adversary.script import Scene, Script
-from btard_adversary.strategies import actions, conspiracies, noise, scenes
+from btard_adversary.strategies import noise, scenes, turns
 from btard_adversary.swarm import Swarm, Violation
 
 
@@ -102,14 +102,13 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
-        """Add up to three actions to the next step, and play it."""
+        """Let the attackers plan the next step, and play it."""
         if self.play is None or self.play.swarm.finished:
             return
         step = self.play.swarm.steps
         links = self.play.swarm.scene.channel == "broadcast"
-        single = st.lists(noise(step) if type(self).blind else actions(step=step, links=links), max_size=3)
-        together = st.nothing() if type(self).blind else conspiracies(step, links)
-        self.play.swarm.act(*data.draw(single | single | single | together))
+        turn = st.lists(noise(step), max_size=3) if type(self).blind else turns(step, links)
+        self.play.swarm.act(*data.draw(turn))
         self.check(self.play.step)
 
     def check(self, step: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ is needed, it is the one of the unaltered reference (checks run outside a varian
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, flo
 from btard.protocol.bans import Departure
 from btard.protocol.butterfly_clip import distance_bound, residual
 from btard.protocol.log import Record, Subject
+from btard.protocol.membership import probation_length
 from btard.protocol.messages import Phase, Reveal, body_hash
 from btard.protocol.model import PeerId, ProtocolError, validator_count
 from btard.protocol.mprng import combine, draw_validators, gradient_seed
@@ -53,6 +55,10 @@ class Watch:
     """Deeds that are still to be paid for."""
     seen: int = 0
     """Records looked at so far."""
+    served: Counter[PeerId] = field(default_factory=Counter)
+    """How many steps each candidate has been on probation."""
+    least: int = 1 << 30
+    """The shortest probation that a roster of this run has asked for."""
     last: State | None = None
     reach: float = 0.0
     """The largest distance of an applied part from the honest mean, in units of the bound on it (PROP-5)."""
@@ -78,6 +84,8 @@ class Watch:
             if past.step not in self.applied:
                 self.applied[past.step] = past
                 self.liars[past.step] = liars_of(self, past)
+        self.served.update(candidate.peer for candidate in now.probation)
+        self.least = min(self.least, probation_length(len(now.roster), now.tolerated, now.config.validators))
         self.plans[now.step] = plan_step(now)
         self.last = now
 
@@ -185,7 +193,7 @@ def counting(watch: Watch, now: State) -> None:
     validators = validator_count(len(now.roster), now.tolerated, now.config.validators)
     if len(now.roster) < 2 * now.tolerated + validators + 1:
         watch.fail("PROP-3", SAFETY, f"n = {len(now.roster)} with b = {now.tolerated} and m = {validators}")
-    attackers = len(watch.coalition & set(now.roster))
+    attackers = len(watch.swarm.world.coalition & set(now.roster))  # a seat for another key is luck, or PROP-6
     if attackers > now.tolerated:
         watch.fail("PROP-3", SAFETY, f"{attackers} attackers hold seats, but b_t = {now.tolerated}")
     gone = [r for r in now.removals if r.how in (Departure.CONVICTED, Departure.ABSENT)]
@@ -405,16 +413,26 @@ def belonging(watch: Watch, now: State) -> None:
                 watch.fail(
                     "PROP-10", SAFETY, f"a message that belongs elsewhere is in the log of step {record.slot.step}"
                 )
+    for peer in set(now.roster) - set(watch.last.roster if watch.last else watch.swarm.roster):
+        if watch.served[peer] < watch.least:
+            watch.fail(
+                "PROP-10", SAFETY, f"{watch.name(peer)} has a seat after {watch.served[peer]} steps of probation"
+            )
     strangers = set(now.roster) - set(watch.swarm.roster) - {arrival.peer for arrival in now.arrivals}
     if strangers:
         watch.fail("PROP-10", SAFETY, "somebody without a seat is in the roster")
 
 
 def verdicts(watch: Watch, now: State) -> None:
-    """Nobody is acquitted of a lie that it told: true trials of liars end in a conviction."""
+    """Nobody is acquitted of a lie that it told; no part of an honest peer is on trial unless somebody misreports."""
+    misreported = {step for recorder in watch.swarm.recorders.values() for step in recorder.misreported}
     for record in new_records(watch):
         for verdict in record.verdicts:
             accused, step = verdict.trial.accused, verdict.trial.step
+            honest_part = verdict.trial.subject is Subject.AGGREGATE and accused not in watch.coalition
+            if honest_part and step not in misreported:
+                what = f"the part of {watch.name(accused)} is on trial in step {step}, where no report was altered"
+                watch.fail("PROP-8", SAFETY, what)
             lied = accused in watch.liars.get(step, ()) and verdict.trial.subject is Subject.WORKER
             if lied and not verdict.findings:
                 watch.fail("PROP-6", ACCOUNTABILITY, f"{watch.name(accused)} is acquitted of a lie in step {step}")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TypeVar
 
 from btard.training.registry import find_by_name, known_names
 from hypothesis import strategies as st
 
-from btard_adversary.actions import NOISE, VALUES
+from btard_adversary.actions import DELAYS, NOISE, VALUES
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import ALL, EVERYONE, Action, Scene, Schedule, Script
 
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
 PHASE_OF = {"Commit": "COMMIT", "Aggregate": "AGGREGATE", "Reveal": "REVEAL", "Report": "REPORT"}
-COMPUTED = ("gradient", "gradient", "aggregate", "aggregate", "cover", "cover", "accuse", "refuse", "twin", "leave")
+COMPUTED = ("gradient", "gradient", "aggregate", "aggregate", "cover", "accuse", "refuse", "twin", "leave")
 SLOW = ("flood",)
 """Named attacks that take their time; they are run by name elsewhere."""
 LABELS = ("label-flip",)
 """Named attacks that need labels."""
+
+Drawn = TypeVar("Drawn")
 
 masks = st.sampled_from([EVERYONE, 1, 2, 4, 8, 16, 0b101, 0b1010, 0b110011, (1 << 18) - 2]) | st.integers(0, 2**8 - 1)
 small = st.integers(0, 3)
@@ -30,10 +33,20 @@ def named_attacks() -> list[str]:
     return [name for name in known_names("btard.attacks") if name not in (*SLOW, *LABELS)]
 
 
+def weighted(*choices: tuple[int, st.SearchStrategy[Drawn]]) -> st.SearchStrategy[Drawn]:
+    """One of several strategies, each as often as its weight says; ``st.one_of`` counts nothing twice."""
+    places = [place for place, (weight, _) in enumerate(choices) for _ in range(weight)]
+    return st.sampled_from(places).flatmap(lambda place: choices[place][1])
+
+
+SIZES = [1] * 8 + [2] * 6 + [3] * 3 + [4] * 2 + [5, 6, 7, 8]
+"""b: mostly small, since a small swarm is played in a tenth of the time of a large one."""
+
+
 @st.composite
 def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
     """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
-    tolerated = draw(st.integers(1, (most - 2) // 2))
+    tolerated = draw(st.sampled_from([b for b in SIZES if 2 * b + 2 <= most]))
     peers = draw(st.integers(2 * tolerated + 2, min(2 * tolerated + 4, most)))
     attackers = draw(st.integers(1, tolerated))
     first = draw(st.integers(0, peers - 1))
@@ -42,7 +55,7 @@ def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
         tolerated=tolerated,
         attackers=tuple(sorted((first + 2 * index) % peers for index in range(attackers))),
         validators=draw(st.integers(1, 3)),
-        steps=draw(st.sampled_from([3, 4, 4, 5, 7])),
+        steps=draw(st.sampled_from([3, 4, 4, 5, 6, 8 if tolerated > 1 else 11])),
         seed=draw(st.integers(0, 999)),
         channel=draw(st.sampled_from(["ideal", "broadcast"])),
         schedule=draw(schedules()),
@@ -73,6 +86,8 @@ def transmissions(draw: st.DrawFn) -> dict[str, object]:
     """Something that happens to frames on their way out."""
     do = draw(st.sampled_from(["drop", "resign", "corrupt", "delay", "repeat", "replay", "sign as"]))
     found: dict[str, object] = {"do": do, "phase": draw(st.sampled_from(PHASES)), "to": draw(masks)}
+    if do == "delay":
+        found["how"] = draw(st.sampled_from(sorted(DELAYS)))
     if do in ("drop", "delay", "corrupt", "resign", "repeat"):
         found["frame"] = draw(st.sampled_from(["message", "message", "echo", "relay"]))
     if do == "resign":
@@ -104,12 +119,17 @@ def values(draw: st.DrawFn) -> dict[str, object]:
 
 @lru_cache(maxsize=2)
 def kinds(links: bool) -> st.SearchStrategy[dict[str, object]]:
-    """What an action is about; with ``links`` also what happens to frames. One in four is a step of a named attack."""
+    """What an action is about; with ``links`` also what happens to frames."""
     named = [name for name in named_attacks() if links or not on_links(name)]
-    attack = st.sampled_from(named).map(lambda name: {"do": "attack", "how": name})
+    attack = st.sampled_from(named).map(one_step_of)
     said = alterations().filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
     computed = values().filter(lambda what: links or what["do"] not in ("twin", "refuse"))
-    return st.one_of(said, said, computed, attack, *([transmissions(), transmissions()] if links else []))
+    return weighted((4, said), (3, computed), (3, attack), *([(4, transmissions())] if links else []))
+
+
+def one_step_of(name: str) -> dict[str, object]:
+    """A named attack, for one step."""
+    return {"do": "attack", "how": name}
 
 
 def on_links(name: str) -> bool:
@@ -119,7 +139,7 @@ def on_links(name: str) -> bool:
 
 @st.composite
 def actions(draw: st.DrawFn, step: int | None = None, most: int = 5, links: bool = True) -> Action:
-    """One action, in ``step`` or in any of the first ``most``."""
+    """One action, in ``step`` or in one of steps 1 to ``most``."""
     what = draw(kinds(links))
     when = draw(st.integers(1, most)) if step is None else step
     who = draw(st.sampled_from([0, 0, 1, 1, 2, 3, ALL, ALL]))
@@ -127,21 +147,68 @@ def actions(draw: st.DrawFn, step: int | None = None, most: int = 5, links: bool
     return made
 
 
+@st.composite
+def turns(draw: st.DrawFn, step: int, links: bool) -> list[Action]:
+    """What a coalition does in one step: often nothing, since most of what it can do costs a seat."""
+    alone = actions(step=step, links=links)
+    several = st.lists(alone, min_size=2, max_size=3)
+    kind = weighted((6, st.just([])), (8, alone.map(lambda one: [one])), (2, several), (4, conspiracies(step, links)))
+    return draw(kind)
+
+
 SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry")
 
 
-@st.composite
-def conspiracies(draw: st.DrawFn, step: int, links: bool = True) -> list[Action]:
+def conspiracies(step: int, links: bool = True) -> st.SearchStrategy[list[Action]]:
     """What a coalition does together: cover up a forged part, accuse in turn, eliminate honest peers, refuse the
-    randomness."""
-    who, victim = draw(small), draw(small)
-    forged = Action(who, step, "aggregate", how=draw(st.sampled_from(SHIFTS)))
-    chain = [Action(turn, step + turn, "accuse", how="last step", victim=victim) for turn in range(3)]
-    phase = draw(st.sampled_from(AGREED))
+    randomness, let some see in the last moment what others never see."""
+    together = [covered(step), accusing(step), complaining(step), joining(step)]
+    return st.one_of(*together, *([refusing(step), late_echoes(step)] if links else []))
+
+
+@st.composite
+def covered(draw: st.DrawFn, step: int) -> list[Action]:
+    """A forged part, and reports that cover it up."""
+    return [Action(draw(small), step, "aggregate", how=draw(st.sampled_from(SHIFTS))), Action(ALL, step, "cover")]
+
+
+@st.composite
+def accusing(draw: st.DrawFn, step: int) -> list[Action]:
+    """False accusations of one honest peer, by one attacker after the other."""
+    victim = draw(small)
+    return [Action(turn, step + turn, "accuse", how="last step", victim=victim) for turn in range(3)]
+
+
+@st.composite
+def complaining(draw: st.DrawFn, step: int) -> list[Action]:
+    """Everyone complains about one honest peer, and at times somebody forges a part meanwhile."""
+    phase, victim = draw(st.sampled_from(AGREED)), draw(small)
     complaint = Action(ALL, step, "alter", phase, field="notices", how="complain about the victim", victim=victim)
-    plots = [[forged, Action(ALL, step, "cover")], chain, [complaint], [complaint, forged]]
-    refusal = [Action(ALL, step, "refuse", "REVEAL")]
-    return draw(st.sampled_from([*plots, refusal] if links else plots))
+    forged = [Action(draw(small), step, "aggregate", how=draw(st.sampled_from(SHIFTS)))] if draw(st.booleans()) else []
+    return [complaint, *forged]
+
+
+def joining(step: int) -> st.SearchStrategy[list[Action]]:
+    """A key that earns no seat asks for one."""
+    return small.map(lambda who: [Action(who, step, "bring")])
+
+
+def refusing(step: int) -> st.SearchStrategy[list[Action]]:
+    """Nobody opens where the randomness is unlucky."""
+    return st.just([Action(ALL, step, "refuse", "REVEAL")])
+
+
+@st.composite
+def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
+    """A message reaches half of the honest peers, and the echo that would tip the balance one of them, late."""
+    who, phase = draw(small), draw(st.sampled_from(AGREED))
+    withheld, shown = draw(masks), 1 << draw(st.integers(0, 5))
+    late = draw(st.sampled_from([how for how in DELAYS if how.startswith("till")]))
+    return [
+        Action(who, step, "drop", phase, to=withheld),
+        Action(who, step, "drop", phase, frame="echo"),
+        Action(who, step, "delay", phase, frame="relay", field="for others for ever", how=late, to=shown),
+    ]
 
 
 @st.composite

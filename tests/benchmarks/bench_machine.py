@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from btard_adversary.fuzz import batch_settings, cores
+from btard_adversary.fuzz import batch_settings, cores, seldom_collecting
 from btard_adversary.machine import Counts, run_script
 from btard_adversary.script import Script
 from btard_adversary.strategies import actions
@@ -48,7 +48,8 @@ def play(number: int) -> tuple[Counts, float]:
         counts.add(run_script(script))
 
     began = time.perf_counter()
-    seed(number)(batch_settings(SWARMS)(given(eights())(one)))()
+    with seldom_collecting():
+        seed(number)(batch_settings(SWARMS)(given(eights())(one)))()
     return counts, time.perf_counter() - began
 
 

@@ -24,7 +24,7 @@ from btard.protocol.messages import (
     seal,
 )
 from btard.protocol.model import PeerId
-from btard.protocol.state import Plan, State
+from btard.protocol.state import Later, Plan, State
 
 from btard_adversary.attacks.base import (
     ABSENT,
@@ -160,18 +160,22 @@ class FalseEvidence(Speaker):
 # -- What goes on the links -------------------------------------------------------------------------
 
 
+Posted = Frame | bytes | Later
+"""What may go on a link."""
+
+
 class Poster(Attack):
     """An attack that puts something else on its links than its messages."""
 
     on_links = True
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The altered frames in steps of the attack, else the honest one."""
         if not isinstance(honest, Envelope) or not self.seating.acts(honest.slot.step):
             return (honest,)
         return self.put(recipient, honest)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """What to put on the link to ``recipient`` instead of ``honest``."""
         raise NotImplementedError
 
@@ -199,7 +203,7 @@ class Silent(Poster):
     summary = "send no message in Commit"
     verdict = SILENT
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """Everything but the Commit."""
         return () if self.is_mine(honest, Phase.COMMIT) else (honest,)
 
@@ -210,7 +214,7 @@ class PartialSend(Poster):
     summary = "send a Commit to half of the peers only"
     verdict = Verdict("absent, or eliminated in a pair", (*ABSENT, *ELIMINATED.ends))
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Commit for every other peer."""
         others = sorted(self.world.requests)
         skipped = recipient in others and others.index(recipient) % 2 == 0
@@ -223,7 +227,7 @@ class Equivocation(Poster):
     summary = "send one peer another signed version of a Commit than all others"
     verdict = convicted(Fault.EQUIVOCATION)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The other version for the victim."""
         commit = honest.message
         if not self.is_mine(honest, Phase.COMMIT) or not isinstance(commit, Commit) or not self.chosen(recipient):
@@ -253,7 +257,7 @@ class LateEquivocation(Poster):
     verdict = convicted(Fault.EQUIVOCATION)
     earlier: Envelope | None = None
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """With the Report, another version of the Commit."""
         if self.is_mine(honest, Phase.COMMIT):
             self.earlier = honest
@@ -268,7 +272,7 @@ class WithheldEcho(Poster):
     summary = "send no echo: force everyone into the fallback"
     verdict = MISSED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """Everything but echoes."""
         return () if isinstance(honest.message, Echo) else (honest,)
 
@@ -279,7 +283,7 @@ class WithheldEchoFromOne(Poster):
     summary = "withhold the echo from one peer: it gets the certificate from the others"
     verdict = TOLERATED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No echo for the victim."""
         return () if isinstance(honest.message, Echo) and self.chosen(recipient) else (honest,)
 
@@ -290,7 +294,7 @@ class FalseEcho(Poster):
     summary = "deny in the echo an honest peer's message, without complaining"
     verdict = convicted(Fault.UNEXPLAINED_ECHO)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The echo without the first entry that is somebody else's."""
         echo = honest.message
         if not isinstance(echo, Echo):
@@ -299,7 +303,7 @@ class FalseEcho(Poster):
         vector = tuple(None if index == denied else digest for index, digest in enumerate(echo.vector))
         return (self.resealed(honest, encode(Echo(vector).to_item())),)
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """As before; and it does not vouch for the echo that it did not send."""
         mine = isinstance(honest, Relay) and honest.echo.sender == self.seating.peer
         return () if mine else super().post(recipient, honest)
@@ -325,7 +329,7 @@ class MissingOpening(Poster):
     summary = "refuse to open after seeing all openings"
     verdict = SILENT
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """Everything but the Reveal."""
         return () if self.is_mine(honest, Phase.REVEAL) else (honest,)
 
@@ -337,7 +341,7 @@ class LateOpening(Poster):
     verdict = SILENT
     kept: Envelope | None = None
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Reveal after the deadline: with the next thing that is sent but the echo of it."""
         if self.is_mine(honest, Phase.REVEAL):
             self.kept = honest
@@ -353,7 +357,7 @@ class WithheldPart(Poster):
     summary = "withhold a part from one honest aggregator, each attacker from another"
     verdict = ELIMINATED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No part for the victim."""
         return () if honest.slot.phase is Phase.SCATTER and self.chosen(recipient) else (honest,)
 
@@ -364,7 +368,7 @@ class WithheldParts(Poster):
     summary = "withhold parts from all aggregators"
     verdict = MISSED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No parts."""
         return () if honest.slot.phase is Phase.SCATTER else (honest,)
 
@@ -375,7 +379,7 @@ class WithheldAggregate(Poster):
     summary = "withhold the aggregate from one honest peer, each attacker from another"
     verdict = ELIMINATED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No aggregate for the victim."""
         return () if honest.slot.phase is Phase.GATHER and self.chosen(recipient) else (honest,)
 
@@ -386,7 +390,7 @@ class MismatchedPart(Poster):
     summary = "send a signed part that is not the announced one"
     verdict = convicted(Fault.MISMATCHED_PART)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """Zeros for the victim."""
         wrong = honest.slot.phase is Phase.SCATTER and self.chosen(recipient)
         return (self.resealed(honest, bytes(len(honest.body))),) if wrong else (honest,)
@@ -406,7 +410,7 @@ class WrongHash(Poster, Speaker):
             else honest
         )
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The parts as they are, signed as they are."""
         return (self.resealed(honest),) if honest.slot.phase is Phase.SCATTER else (honest,)
 
@@ -418,7 +422,7 @@ class Replay(Poster):
     verdict = SILENT
     earlier: Envelope | None = None
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The first Commit in place of later ones."""
         if not self.is_mine(honest, Phase.COMMIT):
             return (honest,)
@@ -432,7 +436,7 @@ class ReplayedAttempt(Poster):
     summary = "sign the Commit for another attempt"
     verdict = SILENT
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Commit of the next attempt."""
         if not self.is_mine(honest, Phase.COMMIT):
             return (honest,)
@@ -445,7 +449,7 @@ class ReplayedRun(Poster):
     summary = "sign the Commit for another run"
     verdict = SILENT
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Commit of another run."""
         return (self.resealed(honest, run=bytes(32)),) if self.is_mine(honest, Phase.COMMIT) else (honest,)
 
@@ -456,7 +460,7 @@ class WrongLogHead(Poster):
     summary = "claim another log head than everyone's"
     verdict = convicted(Fault.WRONG_LOG_HEAD)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Commit with a head of zeros."""
         return (self.resealed(honest, log_head=bytes(32)),) if self.is_mine(honest, Phase.COMMIT) else (honest,)
 
@@ -468,7 +472,7 @@ class Malformed(Poster):
     verdict = convicted(Fault.MALFORMED)
     body = b"\xff no message"
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The bad body in place of the Commit's."""
         return (self.resealed(honest, self.body),) if self.is_mine(honest, Phase.COMMIT) else (honest,)
 
@@ -478,7 +482,7 @@ class NonCanonical(Malformed):
 
     summary = "sign a body whose encoding is not the canonical one"
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The Commit's array with its length in two bytes."""
         if not self.is_mine(honest, Phase.COMMIT):
             return (honest,)
@@ -499,7 +503,7 @@ class ForgedSender(Poster):
     summary = "send messages in honest peers' names, with signatures that are not theirs"
     verdict = TOLERATED
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """One forged message for every honest one."""
         victim = min(self.world.requests, default=honest.sender)
         return (honest, replace(honest, sender=victim))
@@ -511,7 +515,7 @@ class Flood(Poster):
     summary = "send a hundred frames of garbage, copies and forgeries for each honest one"
     verdict = Verdict("ignored beyond its links' shares: keeps its seat, or absent", ABSENT, may_stay=True)
 
-    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Frame | bytes]:
+    def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The honest frame first, then the flood."""
         forged = [replace(honest, body=honest.body + bytes([number])) for number in range(33)]
         garbage = [bytes([number]) * 100 for number in range(33)]

@@ -33,7 +33,7 @@ from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
 from btard.protocol.model import PeerId, ToleranceExceeded
-from btard.protocol.state import Conduct
+from btard.protocol.state import Conduct, Later
 
 LATENCY = 0.1
 """The usual latency of a simulated link, in units of Δ."""
@@ -244,7 +244,8 @@ class NetworkSimulation(Simulation):
         for to, frame in node.drain():
             for receiver in self.receivers(seat.id, to, frame):
                 for copy in self.posted(seat, receiver, frame):
-                    self.transmit(seat, receiver, copy)
+                    late = copy.wait * self.timing.delay if isinstance(copy, Later) else 0.0
+                    self.transmit(seat, receiver, copy.frame if isinstance(copy, Later) else copy, late)
 
     def receivers(self, sender: PeerId, to: PeerId | None, frame: Frame) -> list[PeerId]:
         """Whom a frame goes to first: the recipient, or all neighbours if it must be passed on."""
@@ -254,7 +255,7 @@ class NetworkSimulation(Simulation):
             return here
         return [to] if to in linked else []
 
-    def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes]:
+    def posted(self, seat: Seat, receiver: PeerId, frame: Frame) -> list[Frame | bytes | Later]:
         """What a peer really sends: a Byzantine one whatever its conduct says."""
         return list(seat.conduct.post(receiver, frame)) if seat.byzantine else [frame]
 
@@ -264,14 +265,14 @@ class NetworkSimulation(Simulation):
             self.last_sent = frame, encode_frame(frame)
         return self.last_sent[1]
 
-    def transmit(self, seat: Seat, receiver: PeerId, frame: Frame | bytes) -> None:
-        """Put one frame on one link."""
+    def transmit(self, seat: Seat, receiver: PeerId, frame: Frame | bytes, late: float = 0.0) -> None:
+        """Put one frame on one link, now or ``late`` seconds later."""
         data = frame if isinstance(frame, bytes) else self.encoded(frame)
         seat.bytes_sent += len(data)
         self.traffic[self.nodes[seat.id].phase] += len(data)
         if self.watch and not isinstance(frame, bytes):
             self.watch(self.now, seat.id, receiver, frame, len(data))
-        for time in self.network.arrivals(self.now, seat.id, receiver):
+        for time in self.network.arrivals(self.now + late, seat.id, receiver):
             self.at(time, self.bringer(seat.id, receiver, data))
 
     def bringer(self, sender: PeerId, receiver: PeerId, data: bytes) -> Callable[[], None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from btard.protocol import membership, mprng, tolerance, verification
 from btard.protocol.arithmetic import Float32, Float64
@@ -215,6 +215,14 @@ class Expelled(ProtocolError):
 # -- Peers -----------------------------------------------------------------------------------------
 
 
+class Later(NamedTuple):
+    """A frame that leaves later than an honest peer's would."""
+
+    frame: Frame | bytes
+    wait: float
+    """By how much, in units of Δ."""
+
+
 class Conduct:
     """A peer's private choices. Each method gets the honest value and returns what is used instead."""
 
@@ -254,7 +262,7 @@ class Conduct:
         """My message in an agreed phase, whatever it holds."""
         return honest
 
-    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Frame | bytes | Later]:
         """What I put on the link to ``recipient`` where an honest peer puts one frame (chapter ``broadcast``)."""
         return (honest,)
 
