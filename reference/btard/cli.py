@@ -582,13 +582,31 @@ COMMANDS = "btard.commands"
 
 
 def add_commands() -> None:
-    """Take in the commands of installed packages, once."""
+    """Take in the commands of installed packages, once. One that cannot be imported says so when it is called."""
+    from btard.training.registry import find_by_name
+
     known = {command.name for command in app.registered_commands}
-    for point in sorted(entry_points(group=COMMANDS), key=lambda point: point.name):
-        if point.name not in known:
-            brought = point.load()
-            epilog = getattr(sys.modules[brought.__module__], "EPILOG", None)
-            app.command(name=point.name, epilog=epilog)(brought)
+    for name in sorted({point.name for point in entry_points(group=COMMANDS)} - known):
+        try:
+            brought = find_by_name(COMMANDS, "command", name)
+        except ProtocolError as problem:
+            app.command(name=name, context_settings=ANYTHING)(refusal(problem))
+        else:
+            app.command(name=name, epilog=getattr(sys.modules[brought.__module__], "EPILOG", None))(brought)
+
+
+ANYTHING = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""How a command that can do nothing takes what it is called with."""
+
+
+def refusal(problem: ProtocolError) -> Callable[[], None]:
+    """A command that only says why it is none."""
+
+    def refuse() -> None:
+        raise problem
+
+    refuse.__doc__ = f"Not usable: {problem}."
+    return refuse
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -606,6 +624,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(complain("interrupted; what was written stays readable", 130))
     except ProtocolError as error:
         sys.exit(complain(str(error)))
+    except ModuleNotFoundError as error:
+        from btard.training.registry import EXTRAS, missing
+
+        if str(error.name).partition(".")[0] not in EXTRAS:
+            raise
+        sys.exit(complain(f"this needs {missing(error)}"))
     except Exception as error:
         if isinstance(error, WRONG_CALL):
             message = error.format_message()

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
+from btard import cli
+from btard.cli import COMMANDS
+from btard.training import registry
 from btard_adversary import faulty
 from btard_adversary.fuzz import Campaign, campaign, search_attack
 from btard_adversary.variants import Variant
@@ -115,3 +120,21 @@ def test_the_fixtures_fail_with_the_script_or_return_the_report(pytester: pytest
     result = pytester.runpytest_inprocess(*by_hand, "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*PROP-7*", "*saved: *"])
+
+
+def test_without_hypothesis_it_says_what_to_install() -> None:
+    call = "import sys; sys.modules['hypothesis'] = None; from btard.cli import main; main(['fuzz', '--examples', '1'])"
+    done = subprocess.run([sys.executable, "-c", call], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "pip install btard[adversary]" in done.stderr
+    assert done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_a_command_that_cannot_be_imported_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = EntryPoint("broken-tool", "nowhere:command", COMMANDS)
+    monkeypatch.setattr(cli, "entry_points", lambda group: [broken])
+    monkeypatch.setattr(registry, "known_names", lambda group: {"broken-tool": broken})
+    monkeypatch.setattr(cli.app, "registered_commands", list(cli.app.registered_commands))
+    done = btard("broken-tool", "--whatever", "1")
+    assert done.returncode == 2 and "'nowhere', which is missing" in done.stderr
+    monkeypatch.undo()
+    assert btard("attacks").returncode == 0

@@ -19,7 +19,13 @@ from btard.training.task import BrokenCode, OptionRefused, Task, UnknownName, is
 TASKS = "btard.tasks"
 FEW_NAMES = 10
 """So many names fit into a sentence."""
-EXTRAS = {"torch": "train", "sklearn": "train", "btard_adversary": "adversary", "networkx": "adversary"}
+EXTRAS = {
+    "torch": "train",
+    "sklearn": "train",
+    "btard_adversary": "adversary",
+    "hypothesis": "adversary",
+    "networkx": "adversary",
+}
 """The extra of this distribution that brings a module."""
 
 
@@ -83,15 +89,20 @@ def find_by_name(group: str, kind: str, name: str) -> Any:
     try:
         return known[name].load() if name in known else load(name)
     except ModuleNotFoundError as problem:
-        extra = EXTRAS.get(str(problem.name).partition(".")[0])
-        hint = f"; 'pip install btard[{extra}]' brings it" if extra else ""
-        raise UnknownName(f"{kind} '{name}' needs the module '{problem.name}', which is missing{hint}") from None
+        raise UnknownName(f"{kind} '{name}' needs {missing(problem)}") from None
     except AttributeError as problem:
         raise UnknownName(f"{kind} '{name}' is not where it should be: {problem}") from None
     except ProtocolError:
         raise
     except Exception as problem:
         raise BrokenCode(f"{kind} '{name}' cannot be imported: {described(problem)}") from problem
+
+
+def missing(problem: ModuleNotFoundError) -> str:
+    """Which module is missing, and what brings it."""
+    extra = EXTRAS.get(str(problem.name).partition(".")[0])
+    hint = f"; 'pip install btard[{extra}]' brings it" if extra else ""
+    return f"the module '{problem.name}', which is missing{hint}"
 
 
 def instead(kind: str, name: str, known: list[str]) -> str:
