@@ -23,6 +23,7 @@ from btard.protocol.messages import (
     Echo,
     Envelope,
     Message,
+    Phase,
     Report,
     Reveal,
     Slot,
@@ -35,6 +36,8 @@ from btard_adversary.attacks.protocol import Posted
 
 MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
+DISCLOSURES = (Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
+"""In tolerance mode: phases in which somebody shows its gradient."""
 NOW, NEXT = "now", "next"
 """When a deed must have been paid for: before the attempt is applied, or before the next step is."""
 
@@ -76,8 +79,9 @@ class Said:
 class Recorder(Conduct):
     """``player`` under observation."""
 
-    def __init__(self, me: PeerId, world: World, player: Conduct) -> None:
-        self.me, self.world, self.player = me, world, player
+    def __init__(self, me: PeerId, world: World, player: Conduct, linked: bool = True) -> None:
+        self.me, self.world, self.player, self.linked = me, world, player, linked
+        """``linked``: whether I have a link to everyone; on a sparse overlay what I withhold may come from others."""
         self.deeds: list[Deed] = []
         self.sent: dict[Slot, Said] = {}
         self.baseline: dict[Slot, tuple[Message, Roster, Roster]] = {}
@@ -174,7 +178,7 @@ class Recorder(Conduct):
             said.right[recipient], said.bodies[recipient] = honest.signed_header.digest, honest.body
             mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
             said.delayed |= any(isinstance(frame, Later) for frame in done)
-            said.shown[recipient] = mine
+            said.shown.setdefault(recipient, []).extend(mine)
         if done != [honest]:
             self.altered += 1
             self.misreported |= {honest.slot.step} if isinstance(honest, Envelope) else set()
@@ -209,8 +213,13 @@ class Recorder(Conduct):
         missed = [peer for peer in owed if not said.shown[peer]]
         versions = {e.signed_header.digest: e for peer in owed for e in said.shown[peer]}
         name = said.slot.phase.name
-        if said.slot.phase.agreed and said.slot.part == ECHO:
+        if not self.linked:
+            if said.slot.phase.agreed and said.slot.part != ECHO and not missed and len(versions) == 1:
+                self.judge_message(said, next(iter(versions.values())))
+        elif said.slot.phase.agreed and said.slot.part == ECHO:
             self.judge_echo(said, owed, missed, list(versions.values()))
+        elif said.slot.phase in DISCLOSURES:  # what it costs is for a vote to decide
+            return
         elif not said.slot.phase.agreed:
             wrong = [peer for peer in owed if said.bodies[peer] not in {e.body for e in said.shown[peer]}]
             if wrong:

@@ -25,12 +25,13 @@ from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
 from btard_adversary.variants import Variant
 
-BATCH = 60
-"""Examples between two looks at the clock."""
+BATCH, TRACED_BATCH = 60, 10
+"""Examples between two looks at the clock; in a batch that is traced for coverage, which makes it several times as
+slow."""
 STEPS = 8
 """Most steps that the machine plays before it lets a run end."""
-TRACED = 20
-"""One batch in so many is traced for coverage, which makes it several times as slow."""
+TRACED = 4
+"""One batch in so many is traced."""
 EXAMPLES = 20_000
 """Examples of a campaign that nobody limits."""
 
@@ -135,8 +136,10 @@ def search(
         machine = machine_of(vary, blind)
         number = first_seed * 1_000_003 + batch
         tracer = Tracer()
-        with tracer.on() if traced and batch % TRACED == 0 else nullcontext():
-            violation = run_batch(machine, number, min(BATCH, examples - done.counts.swarms))
+        trace = traced and batch % TRACED == 0
+        most = min(TRACED_BATCH if trace else BATCH, examples - done.counts.swarms)
+        with tracer.on() if trace else nullcontext():
+            violation = run_batch(machine, number, most)
         done.covered |= tracer.covered
         done.counts.add(machine.counts)
         if violation is not None and machine.last is not None:
@@ -264,8 +267,12 @@ def simpler_scenes(scene: Scene) -> Iterator[Callable[[Scene], Scene]]:
         yield lambda s: replace(s, newcomer=0)
     if scene.leaver:
         yield lambda s: replace(s, leaver=0)
+    if scene.classes > 1:
+        yield lambda s: replace(s, classes=1)
+    if scene.links:
+        yield lambda s: replace(s, links=0)
     if scene.channel != "ideal":
-        yield lambda s: replace(s, channel="ideal")
+        yield lambda s: replace(s, channel="ideal", links=0)
         if scene.schedule != Schedule():
             yield lambda s: replace(s, schedule=Schedule())
     for b in range(1, scene.tolerated):

@@ -87,7 +87,7 @@ class SwarmMachine(RuleBasedStateMachine):
     variant: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
     counts: ClassVar[Counts] = Counts()
     last: ClassVar[Script | None] = None
-    most_peers: ClassVar[int] = 10
+    most_peers: ClassVar[int] = 18
     blind: ClassVar[bool] = False
     """Whether attackers send random bytes and nothing else: the baseline."""
 
@@ -106,8 +106,7 @@ class SwarmMachine(RuleBasedStateMachine):
         if self.play is None or self.play.swarm.finished:
             return
         step = self.play.swarm.steps
-        links = self.play.swarm.scene.channel == "broadcast"
-        turn = st.lists(noise(step), max_size=3) if type(self).blind else turns(step, links)
+        turn = st.lists(noise(step), max_size=3) if type(self).blind else turns(self.play.swarm.scene, step)
         self.play.swarm.act(*data.draw(turn))
         self.check(self.play.step)
 

@@ -32,8 +32,8 @@ from btard_adversary.swarm import DELAY, GRADIENT_TIME, Swarm, Violation
 SAFETY, FRAMING, LIVENESS, ACCOUNTABILITY = "safety", "no framing", "liveness", "accountability"
 """The sides of a verdict."""
 
-PHASES = 6
-"""Phases of an attempt."""
+PHASES, PHASES_OF_VOTERS = 6, 11
+"""Phases of an attempt; with a tolerance, in which there are disclosures and votes."""
 FAST_DELAYS, ROUND_DELAYS = 14, 4
 """Most delays of a phase: waiting for messages and echoes and fetching what was decided, and one round of the fallback
 for each faulty peer (chapter ``broadcast``)."""
@@ -111,12 +111,15 @@ def true_gradient(watch: Watch, past: Transcript, worker: PeerId) -> Float32:
     seed = gradient_seed(past.run, past.seed_randomness, past.step, worker)
     if past.parameters is None:
         raise ValueError("an observer has no parameters")
-    return admissible_gradient(watch.swarm.task.gradient(past.parameters, seed), past.gradient_clip)
+    return admissible_gradient(watch.swarm.task_of(worker).gradient(past.parameters, seed), past.gradient_clip)
 
 
 def liars_of(watch: Watch, past: Transcript) -> set[PeerId]:
-    """Attackers whose part hashes or report are not those of their true gradient."""
-    found = set()
+    """Attackers whose part hashes or report are not those of their true gradient. With a tolerance nobody is called a
+    liar here: what is a lie then, a vote decides."""
+    found: set[PeerId] = set()
+    if watch.swarm.scene.classes > 1:
+        return found
     for index, worker in enumerate(past.workers):
         if worker in watch.coalition and past.parameters is not None and past.aggregate is not None:
             gradient = true_gradient(watch, past, worker)
@@ -212,7 +215,8 @@ def liveness(watch: Watch, now: State) -> None:
     before = watch.last.retries if watch.last else 0
     took = (watch.swarm.times[-1] - watch.swarm.times[-2]) / DELAY
     attempts = 1 + now.retries - before
-    waiting = PHASES * (FAST_DELAYS + ROUND_DELAYS * now.config.tolerated)
+    phases = PHASES if watch.swarm.scene.classes == 1 else PHASES_OF_VOTERS
+    waiting = phases * (FAST_DELAYS + ROUND_DELAYS * now.config.tolerated)
     working = GRADIENT_TIME / DELAY * (GRADIENTS + now.config.peers)
     most = attempts * (waiting + working)
     if took > most:
@@ -387,7 +391,8 @@ def public_checks(watch: Watch, now: State) -> None:
     for aggregator in failing:
         if aggregator not in past.settled:
             watch.fail("PROP-8", SAFETY, f"a part of step {past.step} that fails C2 or C3 is applied untried")
-    if past.parameters is None or past.aggregate is None or liars_of(watch, past):
+    exact = watch.swarm.scene.classes == 1
+    if not exact or past.parameters is None or past.aggregate is None or liars_of(watch, past):
         return
     truths = np.stack([true_gradient(watch, past, worker) for worker in past.workers])
     for part, (bound, aggregator) in enumerate(zip(past.bounds, past.workers, strict=True)):

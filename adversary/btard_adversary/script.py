@@ -54,6 +54,10 @@ class Scene:
     """At which step boundary an honest newcomer begins to ask for a seat; 0 for never."""
     leaver: int = 0
     """After which step the last honest peer leaves in good order; 0 for never."""
+    links: int = 0
+    """On a sparse overlay: with how many peers to each side of it in the ring a peer has links; 0: with everyone."""
+    classes: int = 1
+    """In how many determinism classes the peers compute, in turn; with more than one the run has a tolerance."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,10 @@ class Script:
             f"{scene.peers} peers, b = {scene.tolerated}, attackers: {who}; up to {scene.validators} validators",
             f"{scene.steps} steps of {scene.dimension} parameters, seed {scene.seed}; network: {network}",
         ]
+        if scene.links:
+            lines.append(f"sparse overlay: a ring, with links to {scene.links} peers on each side")
+        if scene.classes > 1:
+            lines.append(f"tolerance mode: the peers compute in {scene.classes} determinism classes, in turn")
         if scene.newcomer:
             lines.append(f"a newcomer asks for a seat after step {scene.newcomer}")
         if scene.leaver:
@@ -186,6 +194,8 @@ def check(script: Script, name: str) -> None:
     scene = script.scene
     if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
         raise ScriptError(f"'{name}': attackers are peers of the roster, and not all of them")
+    if scene.links and scene.channel == "ideal":
+        raise ScriptError(f"'{name}': an ideal channel has no links")
     if scene.channel not in ("broadcast", "ideal"):
         raise ScriptError(f"'{name}': there is no channel '{scene.channel}'")
     for action in script.actions:

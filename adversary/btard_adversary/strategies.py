@@ -14,7 +14,13 @@ from btard_adversary.script import ALL, EVERYONE, Action, Scene, Schedule, Scrip
 
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
-PHASE_OF = {"Commit": "COMMIT", "Aggregate": "AGGREGATE", "Reveal": "REVEAL", "Report": "REPORT"}
+PHASES_OF = {
+    "Commit": ["COMMIT"],
+    "Aggregate": ["AGGREGATE"],
+    "Reveal": ["REVEAL"],
+    "Report": ["REPORT"],
+    "Vote": ["COMMIT_VOTE", "REPORT_VOTE"],
+}
 COMPUTED = ("gradient", "gradient", "aggregate", "aggregate", "cover", "accuse", "refuse", "twin", "leave")
 SLOW = ("flood",)
 """Named attacks that take their time; they are run by name elsewhere."""
@@ -39,17 +45,22 @@ def weighted(*choices: tuple[int, st.SearchStrategy[Drawn]]) -> st.SearchStrateg
     return st.sampled_from(places).flatmap(lambda place: choices[place][1])
 
 
-SIZES = [1] * 8 + [2] * 6 + [3] * 3 + [4] * 2 + [5, 6, 7, 8]
+SIZES = [1] * 32 + [2] * 24 + [3] * 12 + [4] * 8 + [5, 6, 7, 8]
 """b: mostly small, since a small swarm is played in a tenth of the time of a large one."""
 
 
 @st.composite
-def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
+def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
     """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
     tolerated = draw(st.sampled_from([b for b in SIZES if 2 * b + 2 <= most]))
-    peers = draw(st.integers(2 * tolerated + 2, min(2 * tolerated + 4, most)))
+    channel = draw(st.sampled_from(["ideal", "broadcast"]))
+    sparse = channel == "broadcast" and 2 * tolerated + 5 <= most and draw(st.integers(0, 9)) == 0
+    least, more = (2 * tolerated + 5, 8) if sparse else (2 * tolerated + 2, 4)
+    peers = draw(st.integers(least, min(2 * tolerated + more, most)))
     attackers = draw(st.integers(1, tolerated))
     first = draw(st.integers(0, peers - 1))
+    classes = draw(st.sampled_from([1] * 11 + [3]))
+    closed = sparse or classes > 1
     return Scene(
         peers=peers,
         tolerated=tolerated,
@@ -57,10 +68,12 @@ def scenes(draw: st.DrawFn, most: int = 10) -> Scene:
         validators=draw(st.integers(1, 3)),
         steps=draw(st.sampled_from([3, 4, 4, 5, 6, 8 if tolerated > 1 else 11])),
         seed=draw(st.integers(0, 999)),
-        channel=draw(st.sampled_from(["ideal", "broadcast"])),
+        channel=channel,
         schedule=draw(schedules()),
-        newcomer=draw(st.sampled_from([0, 0, 0, 0, 0, 1])),
-        leaver=draw(st.sampled_from([0, 0, 0, 0, 0, 2])),
+        newcomer=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 1])),
+        leaver=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 2])),
+        links=tolerated + 1 if sparse else 0,
+        classes=classes,
     )
 
 
@@ -71,14 +84,14 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 
 @st.composite
-def alterations(draw: st.DrawFn) -> dict[str, object]:
-    """One field of one message, changed for everyone or for some."""
-    message, field = draw(st.sampled_from(sorted(key for key in catalogue() if key[0] != "Vote")))
+def alterations(draw: st.DrawFn, votes: bool = False) -> dict[str, object]:
+    """One field of one message, changed for everyone or for some; with ``votes`` at times of a vote."""
+    message, field = draw(st.sampled_from(sorted(key for key in catalogue() if votes or key[0] != "Vote")))
     how = draw(st.sampled_from(sorted(catalogue()[message, field])))
     if message == "Echo":
         return {"do": "alter", "phase": draw(st.sampled_from(AGREED)), "frame": "echo", "field": field, "how": how}
     to = draw(st.just(EVERYONE) | masks)
-    return {"do": "alter", "phase": PHASE_OF[message], "field": field, "how": how, "to": to}
+    return {"do": "alter", "phase": draw(st.sampled_from(PHASES_OF[message])), "field": field, "how": how, "to": to}
 
 
 @st.composite
@@ -117,12 +130,12 @@ def values(draw: st.DrawFn) -> dict[str, object]:
     return found
 
 
-@lru_cache(maxsize=2)
-def kinds(links: bool) -> st.SearchStrategy[dict[str, object]]:
-    """What an action is about; with ``links`` also what happens to frames."""
+@lru_cache(maxsize=4)
+def kinds(links: bool, votes: bool) -> st.SearchStrategy[dict[str, object]]:
+    """What an action is about; with ``links`` also what happens to frames, with ``votes`` also what is voted."""
     named = [name for name in named_attacks() if links or not on_links(name)]
     attack = st.sampled_from(named).map(one_step_of)
-    said = alterations().filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
+    said = alterations(votes).filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
     computed = values().filter(lambda what: links or what["do"] not in ("twin", "refuse"))
     return weighted((4, said), (3, computed), (3, attack), *([(4, transmissions())] if links else []))
 
@@ -138,22 +151,21 @@ def on_links(name: str) -> bool:
 
 
 @st.composite
-def actions(draw: st.DrawFn, step: int | None = None, most: int = 5, links: bool = True) -> Action:
-    """One action, in ``step`` or in one of steps 1 to ``most``."""
-    what = draw(kinds(links))
-    when = draw(st.integers(1, most)) if step is None else step
+def actions(draw: st.DrawFn, scene: Scene, step: int | None = None) -> Action:
+    """One action that has a meaning in ``scene``, in ``step`` or in any but the first."""
+    what = draw(kinds(scene.channel == "broadcast", scene.classes > 1))
+    when = draw(st.integers(1, scene.steps - 1)) if step is None else step
     who = draw(st.sampled_from([0, 0, 1, 1, 2, 3, ALL, ALL]))
     made: Action = Action(attacker=who, step=when, victim=draw(small), **what)  # type: ignore[arg-type]
     return made
 
 
 @st.composite
-def turns(draw: st.DrawFn, step: int, links: bool) -> list[Action]:
+def turns(draw: st.DrawFn, scene: Scene, step: int) -> list[Action]:
     """What a coalition does in one step: often nothing, since most of what it can do costs a seat."""
-    alone = actions(step=step, links=links)
+    alone, together = actions(scene, step), conspiracies(step, scene.channel == "broadcast")
     several = st.lists(alone, min_size=2, max_size=3)
-    kind = weighted((6, st.just([])), (8, alone.map(lambda one: [one])), (2, several), (4, conspiracies(step, links)))
-    return draw(kind)
+    return draw(weighted((6, st.just([])), (8, alone.map(lambda one: [one])), (2, several), (4, together)))
 
 
 SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry")
@@ -223,6 +235,5 @@ def noise(draw: st.DrawFn, step: int) -> Action:
 def scripts(draw: st.DrawFn, most_peers: int = 10, most_actions: int = 5) -> Script:
     """A whole run: a scene, and up to ``most_actions`` actions."""
     scene = draw(scenes(most_peers))
-    what = actions(most=scene.steps - 1, links=scene.channel == "broadcast")
-    acts = draw(st.lists(what, min_size=1, max_size=most_actions))
+    acts = draw(st.lists(actions(scene), min_size=1, max_size=most_actions))
     return Script(scene, tuple(acts))

@@ -43,14 +43,20 @@ class Violation(AssertionError):
         self.property, self.side, self.sentence = identifier, side, sentence
 
 
+TOLERANCE, CLASS_NOISE = 0.01, 0.004
+"""η of a run in several determinism classes, and how far each lies from the first, relatively: two are less than η
+apart."""
+
+
 class Toy:
-    """f(x) = ½‖x − 1‖² with noise that a seed fixes: float32 arithmetic that is the same everywhere."""
+    """f(x) = ½‖x − 1‖² with noise that a seed fixes: float32 arithmetic that is the same everywhere. ``determinism``:
+    the class that computes; each but the first has a relative error of its own."""
 
     name = "toy"
     noise_tag = "btard/adversary/noise"
 
-    def __init__(self, dimension: int) -> None:
-        self.dimension = dimension
+    def __init__(self, dimension: int, determinism: int = 0) -> None:
+        self.dimension, self.determinism = dimension, determinism
 
     def initial_parameters(self) -> Float32:
         """Zeros, float32 ``[d]``."""
@@ -59,7 +65,14 @@ class Toy:
     def gradient(self, parameters: Float32, seed: bytes) -> Float32:
         """x − 1 plus uniform noise below 2⁻⁴ in each coordinate, float32 ``[d]``."""
         noise = np.frombuffer(expand(self.noise_tag, seed, length=2 * self.dimension), dtype="<i2")
-        return (parameters - np.float32(1) + noise.astype(np.float32) * np.float32(2.0**-19)).astype(np.float32)
+        exact = (parameters - np.float32(1) + noise.astype(np.float32) * np.float32(2.0**-19)).astype(np.float32)
+        return self.with_error(exact, seed) if self.determinism else exact
+
+    def with_error(self, exact: Float32, seed: bytes) -> Float32:
+        """``exact`` float32 ``[d]`` as another determinism class computes it."""
+        drawn = expand("btard/adversary/class", bytes([self.determinism]), seed, length=4 * self.dimension)
+        error = np.frombuffer(drawn, dtype="<i4").astype(np.float64)
+        return (exact + error * (CLASS_NOISE * np.linalg.norm(exact) / np.linalg.norm(error))).astype(np.float32)
 
     def poisoned_gradient(self, parameters: Float32, seed: bytes) -> Float32:
         """Uphill."""
@@ -83,6 +96,7 @@ def configuration(scene: Scene) -> Configuration:
         optimizer=describe(Sgd(Rate(0.25, scene.steps), momentum=0.5)),
         delay=DELAY,
         gradient_time=GRADIENT_TIME,
+        tolerance=TOLERANCE if scene.classes > 1 else 0.0,
     )
 
 
@@ -93,19 +107,19 @@ def key(seed: int, index: int) -> Identity:
 
 
 class Scheduled(Links):
-    """Links that take what the scene's schedule says, never more than Δ."""
+    """Links that take what the scene's schedule says, never more than ``bound`` seconds."""
 
-    def __init__(self, schedule: Schedule, peers: tuple[PeerId, ...]) -> None:
-        super().__init__(0.1 * DELAY)
-        self.schedule, self.peers = schedule, peers
+    def __init__(self, schedule: Schedule, peers: tuple[PeerId, ...], bound: float = DELAY) -> None:
+        super().__init__(0.1 * bound)
+        self.schedule, self.peers, self.bound = schedule, peers, bound
         self.random = Random(schedule.seed)
 
     def arrivals(self, now: float, sender: PeerId, receiver: PeerId) -> tuple[float, ...]:
         """When the one copy arrives."""
-        return (now + DELAY * self.share(sender, receiver),)
+        return (now + self.bound * self.share(sender, receiver),)
 
     def share(self, sender: PeerId, receiver: PeerId) -> float:
-        """The part of Δ that a frame takes."""
+        """The part of the bound that a frame takes."""
         match self.schedule.kind:
             case "late":
                 return 1.0
@@ -117,11 +131,20 @@ class Scheduled(Links):
         return 0.1
 
 
-def links_of(schedule: Schedule, peers: tuple[PeerId, ...]) -> Links:
-    """The links of a scene."""
+def links_of(schedule: Schedule, peers: tuple[PeerId, ...], hops: int = 1) -> Links:
+    """The links of a scene, on which ``hops`` one after the other take at most Δ."""
+    bound = DELAY / hops
     if schedule.kind != "lossy":
-        return Scheduled(schedule, peers)
-    return FaultyLinks(0.1, DELAY, loss=0.2, duplication=0.2, jitter=0.3, retry=0.1, seed=schedule.seed)
+        return Scheduled(schedule, peers, bound)
+    slow, retry = 0.3 * bound, 0.1 * bound
+    return FaultyLinks(retry, bound, loss=0.2, duplication=0.2, jitter=slow, retry=retry, seed=schedule.seed)
+
+
+def ring(peers: tuple[PeerId, ...], side: int) -> dict[PeerId, list[PeerId]]:
+    """A sparse overlay: everyone has links to ``side`` peers on each side, which any 2 · side − 1 departures leave
+    connected."""
+    offsets = [offset for offset in range(-side, side + 1) if offset]
+    return {peer: [peers[(at + offset) % len(peers)] for offset in offsets] for at, peer in enumerate(peers)}
 
 
 MAX_EXCHANGES = 600
@@ -175,7 +198,8 @@ class Swarm:
 
     def __post_init__(self) -> None:
         self.config = configuration(self.scene)
-        self.task = Toy(self.config.dimension)
+        self.tasks = [Toy(self.config.dimension, determinism) for determinism in range(self.scene.classes)]
+        self.task = self.tasks[0]
         keys = sorted((key(self.scene.seed, i) for i in range(self.scene.peers)), key=lambda k: k.peer_id)
         self.roster = tuple(identity.peer_id for identity in keys)
         self.coalition = tuple(self.roster[index] for index in sorted(self.scene.attackers))
@@ -185,10 +209,12 @@ class Swarm:
             start = initial_replica(self.config, parameters).state_hash
             self.genesis = Genesis(self.config, self.roster, start)
             self.players = {k.peer_id: self.player(self.seating(k)) for k in keys if k.peer_id in self.coalition}
-            self.recorders = {peer: Recorder(peer, self.world, player) for peer, player in self.players.items()}
+            everyone = not self.scene.links
+            self.recorders = {peer: Recorder(peer, self.world, who, everyone) for peer, who in self.players.items()}
             self.simulation = self.stage(keys, parameters)
         self.simulation.record = lambda peer, record: self.records.setdefault(peer, []).append(record)
         self.simulation.keep = self.keep
+        self.simulation.classes = {peer: self.task_of(peer) for peer in self.roster}
         if self.scene.leaver:
             last = [peer for peer in self.roster if peer not in self.coalition][-1]
             self.simulation.retire([last], self.scene.leaver)
@@ -201,13 +227,20 @@ class Swarm:
         """The simulation of the scene's channel."""
         if self.scene.channel == "ideal":
             return IdealStage(self.genesis, keys, parameters, self.task, self.world, self.recorders)
-        links = links_of(self.scene.schedule, self.roster)
-        return Stage(self.genesis, keys, parameters, self.task, self.world, self.recorders, links=links)
+        side = self.scene.links
+        links = links_of(self.scene.schedule, self.roster, len(self.roster) if side else 1)
+        overlay = ring(self.roster, side) if side else None
+        about = self.genesis, keys, parameters, self.task, self.world, self.recorders
+        return Stage(*about, links=links, neighbours=overlay)
 
     def seating(self, identity: Identity) -> Seating:
         """One attacker's place."""
         ideal = self.scene.channel == "ideal"
         return Seating(identity.peer_id, self.world, self.task, 0, 1, None, self.scene.seed, identity, ideal)
+
+    def task_of(self, peer: PeerId) -> Toy:
+        """The task as a peer's determinism class computes it."""
+        return self.tasks[self.roster.index(peer) % len(self.tasks)] if peer in self.roster else self.task
 
     def keep(self, peer: PeerId, content: bytes) -> None:
         """Keep an aggregate, as a run directory does."""
@@ -251,7 +284,7 @@ class Swarm:
         if self.scene.newcomer and state.step == self.scene.newcomer:
             coming.append((key(self.scene.seed, self.scene.peers), None))
         for player in self.players.values():
-            if isinstance(player, Recruiter):
+            if isinstance(player, Recruiter) and not self.scene.links:  # nobody has a link to a new key
                 brought = list(player.recruits(state))
                 self.brought |= {identity.peer_id for identity, _ in brought}
                 coming += brought

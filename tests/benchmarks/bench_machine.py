@@ -36,7 +36,7 @@ def eights(draw: st.DrawFn) -> Script:
     """Eight peers, b = 3, up to three attackers, up to four actions; half of the runs on the ideal channel."""
     channel = draw(st.sampled_from(["ideal", "broadcast"]))
     scene = Scene(8, 3, (1, 4, 6), 2, 5, seed=draw(st.integers(0, 99)), channel=channel, schedule=Schedule())
-    acts = draw(st.lists(actions(most=4, links=channel == "broadcast"), max_size=4))
+    acts = draw(st.lists(actions(scene), max_size=4))
     return Script(scene, tuple(acts))
 
 
