@@ -28,7 +28,8 @@ from btard_adversary.attacks.base import Attack
 from btard_adversary.attacks.membership import Idler
 from btard_adversary.attacks.protocol import Posted, Poster
 from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, mutated
-from btard_adversary.script import Action, ScriptError
+from btard_adversary.script import ANY, Action, ScriptError
+from btard_adversary.witness import Witness
 
 ONCE = 1 << 40
 """A period so long that an attack acts in its first step only."""
@@ -48,6 +49,10 @@ class Deviation(Poster):
         """The attacker."""
         return self.seating.peer
 
+    def acts(self, state: State) -> bool:
+        """Whether the action is due in this step and attempt."""
+        return super().acts(state) and self.action.attempt in (ANY, state.attempt)
+
     def aims_at(self, recipient: PeerId) -> bool:
         """Whether ``recipient`` is one of the action's recipients."""
         if not self.action.to or recipient not in self.first_roster:
@@ -62,6 +67,8 @@ class Deviation(Poster):
     def concerns(self, frame: Frame) -> bool:
         """Whether the action is about ``frame``, one of my own."""
         slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
+        if self.action.attempt not in (ANY, slot.attempt):
+            return False
         if slot.step != self.action.step or (self.action.phase and slot.phase.name != self.action.phase):
             return False
         return kind_of(frame) == self.action.frame
@@ -79,7 +86,9 @@ class Deviation(Poster):
     def context(self, run: bytes, slot: Slot, log_head: bytes, roster: tuple[PeerId, ...]) -> Context:
         """What mutations may take values from."""
         victim = self.victim()
-        return Context(self.me, run, slot, log_head, roster, victim, self.world.message_of(victim))
+        heard = self.world.heard.get(victim, []) if isinstance(self.world, Witness) else []
+        signed = tuple(envelope.signed_header for envelope in heard)
+        return Context(self.me, run, slot, log_head, roster, victim, self.world.message_of(victim), signed)
 
 
 def kind_of(frame: Frame) -> str:
@@ -401,7 +410,7 @@ VERBS: dict[str, type[Deviation]] = {
     "bring": Bring,
     "attack": Deviation,
 }
-"""Kinds of action by name; ``attack`` is one step of a named attack."""
+"""Kinds of action by name; ``attack`` is a named attack from a step on."""
 
 
 def conduct_of(action: Action, seating: Seating, first_roster: Sequence[PeerId]) -> Conduct:
@@ -410,7 +419,7 @@ def conduct_of(action: Action, seating: Seating, first_roster: Sequence[PeerId])
         from btard.training.registry import find_by_name
 
         factory = find_by_name("btard.attacks", "attack", action.how)
-        made: Conduct = factory(replace(seating, start=action.step, period=ONCE))
+        made: Conduct = factory(replace(seating, start=action.step))
         return made
     if action.do not in VERBS:
         raise ScriptError(f"nobody can '{action.do}'")

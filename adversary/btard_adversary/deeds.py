@@ -38,8 +38,9 @@ MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
 DISCLOSURES = (Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
 """In tolerance mode: phases in which somebody shows its gradient."""
-NOW, NEXT = "now", "next"
-"""When a deed must have been paid for: before the attempt is applied, or before the next step is."""
+AT_ONCE, NOW, NEXT = "at once", "now", "next"
+"""When a deed must have been paid for: in its phase, whatever becomes of the attempt; before the attempt is applied;
+or before the next step is."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Recorder(Conduct):
         """Accusations of honest peers, and of anyone outside the coalition, are false."""
         false = [a for a in set(done) - set(honest) if a.accused not in self.world.coalition or a.accused == self.me]
         if false:
-            self.note(slot, "a false accusation", NOW)
+            self.note(slot, "a false accusation", AT_ONCE, {a.accused for a in false} - {self.me})
             self.altered += 1
 
     def labour(self, state: State, honest: bytes) -> bytes:
@@ -245,20 +246,22 @@ class Recorder(Conduct):
         if sent.slot not in self.baseline:
             return
         if envelope.log_head != sent.log_head:
-            self.note(sent.slot, "another log head", NOW)
+            self.note(sent.slot, "another log head", AT_ONCE)
         self.judge_words(sent.slot, envelope.message)
 
     def judge_words(self, slot: Slot, said: Message | None) -> None:
         """What is wrong with what everyone was told."""
         honest, workers, roster = self.baseline[slot]
         if said is None or type(said) is not type(honest):
-            self.note(slot, "a malformed message", NOW)
+            self.note(slot, "a malformed message", AT_ONCE)
             return
         for what in wrong_fields(honest, said, workers, self.world.coalition):
             self.note(slot, what, NOW)
+        for what in false_notices(honest, said):
+            self.note(slot, what, AT_ONCE)
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)
         if complaints & self.honest_members(roster):  # about somebody who is out it is moot
-            self.note(slot, "a complaint about a peer that owes nothing", NOW)
+            self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE)
         if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:
@@ -300,11 +303,8 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
     wrong = []
     if isinstance(honest, Commit):
         wrong += ["another commitment than the opening's"] * (honest.commitment != said.commitment)
-        wrong += ["another state hash"] * (honest.state_hash != said.state_hash)
-        wrong += ["another number of part hashes"] * (len(honest.part_hashes) != len(said.part_hashes))
         pairs = zip(workers, honest.part_hashes, said.part_hashes, strict=False)
         wrong += ["another part hash"] * any(a != b and worker not in coalition for worker, a, b in pairs)
-        wrong += ["a forged letter"] * bool(set(said.letters) - set(honest.letters))
     if isinstance(honest, Reveal):
         wrong += ["another opening"] * (honest.opening != said.opening)
     if isinstance(honest, (Commit, Reveal)):
@@ -318,6 +318,16 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
         wrong += ["another hash than the aggregate's"] * (both and honest.aggregate_hash != said.aggregate_hash)
     if isinstance(honest, Report):
         wrong += impossible_reports(honest, said)
+    return wrong
+
+
+def false_notices(honest: Any, said: Any) -> list[str]:
+    """Which falsehoods everyone can tell from the message alone."""
+    wrong = []
+    if isinstance(honest, Commit):
+        wrong += ["another state hash"] * (honest.state_hash != said.state_hash)
+        wrong += ["another number of part hashes"] * (len(honest.part_hashes) != len(said.part_hashes))
+        wrong += ["a forged letter"] * bool(set(said.letters) - set(honest.letters))
     wrong += ["evidence that proves nothing"] * bool(set(said.notices.evidence) - set(honest.notices.evidence))
     wrong += ["a forged echo"] * bool(set(said.notices.echoes) - set(honest.notices.echoes))
     return wrong

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 
 from btard_adversary.coverage import Tracer, all_requirements
-from btard_adversary.machine import Counts, Play, SwarmMachine, verdict_of
+from btard_adversary.guided import Pool, grown
+from btard_adversary.machine import Counts, Play, SwarmMachine, Variation, verdict_of
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
 from btard_adversary.variants import Variant
 
-BATCH, TRACED_BATCH = 60, 10
+BATCH, TRACED_BATCH = 40, 10
 """Examples between two looks at the clock; in a batch that is traced for coverage, which makes it several times as
 slow."""
 STEPS = 8
@@ -34,8 +35,6 @@ TRACED = 4
 """One batch in so many is traced."""
 EXAMPLES = 20_000
 """Examples of a campaign that nobody limits."""
-
-Variation = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,9 @@ class Campaign:
     counts: Counts = field(default_factory=Counts)
     covered: set[str] = field(default_factory=set)
     found: Found | None = None
+    differed: int = 0
+    """In how many of ``compared`` swarms a variant behaved differently from the reference and broke nothing."""
+    compared: int = 0
     seconds: float = 0.0
 
     def lines(self) -> Iterator[str]:
@@ -76,6 +78,8 @@ class Campaign:
         yield f"{c.swarms:,} swarms, {c.steps:,} steps, {c.mutated:,} mutated messages in {self.seconds:.0f} s"
         if self.covered:
             yield f"{len(self.covered & every)} of {len(every)} requirements with enforcing code were exercised"
+        if self.compared:
+            yield f"in {self.differed:,} of {self.compared:,} swarms the variant behaved differently and broke nothing"
         yield from ["no property was violated"] if self.found is None else self.found.lines()
 
     def as_dict(self) -> dict[str, Any]:
@@ -87,6 +91,8 @@ class Campaign:
             "steps": c.steps,
             "mutated_messages": c.mutated,
             "seconds": round(self.seconds, 1),
+            "differed": self.differed,
+            "compared": self.compared,
             "requirements_covered": sorted(self.covered),
             "requirements": len(all_requirements()),
             "violation": None
@@ -131,15 +137,20 @@ def search(
     done: Campaign, vary: Variation, traced: bool, seconds: float, first_seed: int, examples: int, blind: bool
 ) -> None:
     """Play batches of swarms, and write what happens into ``done``."""
-    began, batch = time.monotonic(), 0
+    began, batch, pool = time.monotonic(), 0, Pool()
     while time.monotonic() - began < seconds and done.counts.swarms < examples and done.found is None:
         machine = machine_of(vary, blind)
+        if vary is not nullcontext:
+            machine.look = staticmethod(pool.look)
         number = first_seed * 1_000_003 + batch
         tracer = Tracer()
         trace = traced and batch % TRACED == 0
         most = min(TRACED_BATCH if trace else BATCH, examples - done.counts.swarms)
         with tracer.on() if trace else nullcontext():
             violation = run_batch(machine, number, most)
+        if violation is None and pool.scripts and not blind:
+            violation = run_guided(machine, number, most, pool)
+        done.differed, done.compared = pool.differed, pool.compared
         done.covered |= tracer.covered
         done.counts.add(machine.counts)
         if violation is not None and machine.last is not None:
@@ -196,6 +207,26 @@ def run_batch(machine: type[SwarmMachine], number: int, examples: int) -> Violat
     """Let Hypothesis play some swarms; the violation that it ends with, if any."""
     try:
         run_state_machine_as_test(seed(number)(machine), settings=batch_settings(examples))
+    except Violation as violation:
+        return violation
+    return None
+
+
+def run_guided(machine: type[SwarmMachine], number: int, examples: int, pool: Pool) -> Violation | None:
+    """Play scripts that grow out of those in which the variant differs."""
+    starts = list(pool.scripts)
+
+    def one(script: Script) -> None:
+        machine.last, play = script, Play(script.scene, machine.variant)
+        play.swarm.act(*script.actions)
+        try:
+            play.finish()
+            pool.look(play)
+        finally:
+            machine.counts.add(play.counts)
+
+    try:
+        seed(number)(batch_settings(examples)(given(grown(starts))(one)))()
     except Violation as violation:
         return violation
     return None
@@ -336,9 +367,8 @@ class AttackReport:
 
 
 def attack_script(name: str, scene: Scene, first: int) -> Script:
-    """All attackers of a scene carry out the named attack in every step from ``first`` on."""
-    places = [(who, step) for step in range(first, scene.steps) for who in range(len(scene.attackers))]
-    return Script(scene, tuple(Action(who, step, "attack", how=name) for who, step in places))
+    """All attackers of a scene carry out the named attack from step ``first`` on."""
+    return Script(scene, (Action(ALL, first, "attack", how=name),))
 
 
 def search_attack(name: str, seconds: float, first_seed: int = 0, examples: int = EXAMPLES) -> AttackReport:
@@ -408,6 +438,8 @@ def shared(
             done = part.result()
             whole.counts.add(done.counts)
             whole.covered |= done.covered
+            whole.differed += done.differed
+            whole.compared += done.compared
             whole.seconds = max(whole.seconds, done.seconds)
             whole.found = whole.found or done.found
     return whole

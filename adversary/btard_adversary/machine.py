@@ -15,6 +15,9 @@ from btard_adversary.script import Scene, Script
 from btard_adversary.strategies import noise, scenes, turns
 from btard_adversary.swarm import Swarm, Violation
 
+Variation = Callable[[], AbstractContextManager[Any]]
+"""Makes the context in which a variant is the protocol."""
+
 
 @dataclass
 class Counts:
@@ -35,7 +38,7 @@ class Counts:
 class Play:
     """One script, played under watch. Every method raises :class:`~btard_adversary.swarm.Violation`."""
 
-    def __init__(self, scene: Scene, variant: Callable[[], AbstractContextManager[Any]] = nullcontext, **how: Any):
+    def __init__(self, scene: Scene, variant: Variation = nullcontext, **how: Any):
         self.swarm = Swarm(scene, variant, **how)
         self.watch = Watch(self.swarm)
         self.steps = 0
@@ -61,7 +64,7 @@ class Play:
         return Counts(1, self.steps, mutated)
 
 
-def run_script(script: Script, variant: Callable[[], AbstractContextManager[Any]] = nullcontext, **how: Any) -> Counts:
+def run_script(script: Script, variant: Variation = nullcontext, **how: Any) -> Counts:
     """Play a whole script under watch; raises :class:`~btard_adversary.swarm.Violation`."""
     play = Play(script.scene, variant, **how)
     play.swarm.act(*script.actions)
@@ -69,7 +72,7 @@ def run_script(script: Script, variant: Callable[[], AbstractContextManager[Any]
     return play.counts
 
 
-def verdict_of(script: Script, variant: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Violation | None:
+def verdict_of(script: Script, variant: Variation = nullcontext) -> Violation | None:
     """The property that a script breaks, if any."""
     try:
         run_script(script, variant)
@@ -84,10 +87,12 @@ class SwarmMachine(RuleBasedStateMachine):
     Subclass it to choose a ``variant`` or larger swarms. The last script played is ``last``.
     """
 
-    variant: ClassVar[Callable[[], AbstractContextManager[Any]]] = nullcontext
+    variant: ClassVar[Variation] = nullcontext
     counts: ClassVar[Counts] = Counts()
     last: ClassVar[Script | None] = None
     most_peers: ClassVar[int] = 18
+    look: ClassVar[Callable[[Play], None]] = lambda play: None
+    """Gets every run that ended well."""
     blind: ClassVar[bool] = False
     """Whether attackers send random bytes and nothing else: the baseline."""
 
@@ -102,12 +107,12 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:
-        """Let the attackers plan the next step, and play it."""
+        """Let the attackers plan ahead, and play a step. At a boundary the next step has begun already."""
         if self.play is None or self.play.swarm.finished:
             return
-        step = self.play.swarm.steps
-        turn = st.lists(noise(step), max_size=3) if type(self).blind else turns(self.play.swarm.scene, step)
-        self.play.swarm.act(*data.draw(turn))
+        swarm = self.play.swarm
+        for step in (swarm.steps + 1,) if swarm.steps else (0, 1):
+            swarm.act(*data.draw(st.lists(noise(step), max_size=3) if type(self).blind else turns(swarm.scene, step)))
         self.check(self.play.step)
 
     def check(self, step: Callable[[], object]) -> None:
@@ -121,5 +126,6 @@ class SwarmMachine(RuleBasedStateMachine):
         if self.play is not None:
             try:
                 self.check(self.play.finish)
+                type(self).look(self.play)
             finally:
                 type(self).counts.add(self.play.counts)

@@ -52,6 +52,8 @@ class Context:
     """An honest member, chosen by the action."""
     theirs: Message | None = None
     """What the victim is about to say in the same phase."""
+    signed: tuple[SignedHeader, ...] = ()
+    """What the victim has signed, the latest last."""
 
 
 Mutation = Callable[[Any, Context], Any]
@@ -141,6 +143,48 @@ def show(*bodies: bytes) -> Mutation:
         return value._replace(evidence=(*value.evidence, tuple(proof)))
 
     return mutate
+
+
+Choose = Callable[[Context], list[SignedHeader]]
+
+
+def misuse(choose: Choose) -> Mutation:
+    """Evidence that the victim has signed, and that proves nothing."""
+
+    def mutate(value: Notices, context: Context) -> Notices:
+        proof = sorted(choose(context), key=lambda header: header.digest)
+        return value._replace(evidence=(*value.evidence, tuple(proof))) if proof else value
+
+    return mutate
+
+
+def latest(context: Context) -> list[SignedHeader]:
+    """The latest message, once."""
+    return list(context.signed[-1:])
+
+
+def two_phases(context: Context) -> list[SignedHeader]:
+    """The last two agreed messages, which belong to different phases."""
+    return [header for header in context.signed if header.slot.phase.agreed][-2:]
+
+
+def same_phase(context: Context) -> list[SignedHeader]:
+    """The last two messages of one phase, which belong to different attempts or steps."""
+    agreed = [header for header in context.signed if header.slot.phase.agreed]
+    twice = [[one for one in agreed if one.slot.phase == last.slot.phase][-2:] for last in reversed(agreed)]
+    return next((pair for pair in twice if len(pair) > 1), [])
+
+
+def old_part(context: Context) -> list[SignedHeader]:
+    """A part from before this attempt, the latest one."""
+    now = context.slot.step, context.slot.attempt
+    parts = [header for header in context.signed if not header.slot.phase.agreed and header.slot[:2] != now]
+    return parts[-1:]
+
+
+def true_part(context: Context) -> list[SignedHeader]:
+    """The latest part."""
+    return [header for header in context.signed if not header.slot.phase.agreed][-1:]
 
 
 def show_echo(value: Notices, context: Context) -> Notices:
@@ -238,6 +282,11 @@ BY_TYPE: dict[Any, dict[str, Mutation]] = {
         "complain about a stranger": complain(lambda context: STRANGER),
         "forged evidence": show(bytes(32)),
         "forged equivocation": show(bytes(32), flipped(bytes(32))),
+        "a true message as evidence": misuse(latest),
+        "messages of two phases as evidence": misuse(two_phases),
+        "messages of two attempts as evidence": misuse(same_phase),
+        "an old part as evidence": misuse(old_part),
+        "a true part as evidence": misuse(true_part),
         "forged echo": show_echo,
         "suppress": lambda value, context: Notices(),
     },

@@ -26,7 +26,7 @@ from btard.protocol.mprng import combine, draw_validators, gradient_seed
 from btard.protocol.state import Plan, State, plan_step
 from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
 
-from btard_adversary.deeds import NOW, Deed
+from btard_adversary.deeds import NEXT, NOW, Deed
 from btard_adversary.swarm import DELAY, GRADIENT_TIME, Swarm, Violation
 
 SAFETY, FRAMING, LIVENESS, ACCOUNTABILITY = "safety", "no framing", "liveness", "accountability"
@@ -324,7 +324,7 @@ def paid(watch: Watch, now: State) -> None:
     applied = applied_attempts(watch)
     gone = {removal.peer for removal in now.removals}
     for deed in list(watch.deeds):
-        due = deed.slot.step + (deed.due != NOW)
+        due = deed.slot.step + (deed.due == NEXT)
         if due > step:
             continue
         watch.deeds.remove(deed)

@@ -16,6 +16,8 @@ from btard.protocol.model import ProtocolError
 
 ALL = -1
 """The whole coalition."""
+ANY = -1
+"""Every attempt."""
 EVERYONE = 0
 """A mask that names nobody stands for everyone."""
 
@@ -62,7 +64,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that one attacker does in one step, whatever the attempt."""
+    """One thing that one attacker does in one step."""
 
     attacker: int
     """Index among the attackers, modulo their number; ``ALL`` for the whole coalition at once."""
@@ -79,6 +81,8 @@ class Action:
     """Mask of recipients, bit i for peer i; 0 for everyone."""
     victim: int = 0
     """An honest member, modulo their number."""
+    attempt: int = ANY
+    """In which attempt of the step it is done; ``ANY`` for every one. A named attack always acts in every one."""
 
     def text(self) -> str:
         """The action as a stage direction."""
@@ -89,7 +93,9 @@ class Action:
         to = f", to {peers_of(self.to)} only" if self.to else ""
         aim = f", at victim {self.victim}" if self.victim else ""
         who = "all attackers" if self.attacker == ALL else f"attacker {self.attacker}"
-        return f"step {self.step}, {who}: {self.do}{about}{where}{how}{to}{aim}"
+        when = f"step {self.step}" + ("" if self.attempt == ANY else f", attempt {self.attempt}")
+        when += " on" if self.do == "attack" else ""
+        return f"{when}, {who}: {self.do}{about}{where}{how}{to}{aim}"
 
 
 def peers_of(mask: int) -> str:

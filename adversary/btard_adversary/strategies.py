@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from btard_adversary.actions import DELAYS, NOISE, VALUES
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
-from btard_adversary.script import ALL, EVERYONE, Action, Scene, Schedule, Script
+from btard_adversary.script import ALL, ANY, EVERYONE, Action, Scene, Schedule, Script
 
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
@@ -57,7 +57,7 @@ def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
     sparse = channel == "broadcast" and 2 * tolerated + 5 <= most and draw(st.integers(0, 9)) == 0
     least, more = (2 * tolerated + 5, 8) if sparse else (2 * tolerated + 2, 4)
     peers = draw(st.integers(least, min(2 * tolerated + more, most)))
-    attackers = draw(st.integers(1, tolerated))
+    attackers = draw(st.sampled_from([tolerated] * tolerated + list(range(1, tolerated + 1))))
     first = draw(st.integers(0, peers - 1))
     classes = draw(st.sampled_from([1] * 11 + [3]))
     closed = sparse or classes > 1
@@ -122,7 +122,7 @@ def values(draw: st.DrawFn) -> dict[str, object]:
     if do in ("gradient", "aggregate"):
         found["how"] = draw(st.sampled_from(sorted(VALUES)))
     if do == "accuse":
-        found["how"] = draw(st.sampled_from(["last step", "two steps ago"]))
+        found["how"] = draw(st.sampled_from(LIES))
     if do == "refuse":
         found["phase"] = "REVEAL"
     if do == "twin":
@@ -134,14 +134,14 @@ def values(draw: st.DrawFn) -> dict[str, object]:
 def kinds(links: bool, votes: bool) -> st.SearchStrategy[dict[str, object]]:
     """What an action is about; with ``links`` also what happens to frames, with ``votes`` also what is voted."""
     named = [name for name in named_attacks() if links or not on_links(name)]
-    attack = st.sampled_from(named).map(one_step_of)
+    attack = st.sampled_from(named).map(attack_of)
     said = alterations(votes).filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
     computed = values().filter(lambda what: links or what["do"] not in ("twin", "refuse"))
     return weighted((4, said), (3, computed), (3, attack), *([(4, transmissions())] if links else []))
 
 
-def one_step_of(name: str) -> dict[str, object]:
-    """A named attack, for one step."""
+def attack_of(name: str) -> dict[str, object]:
+    """A named attack."""
     return {"do": "attack", "how": name}
 
 
@@ -156,26 +156,37 @@ def actions(draw: st.DrawFn, scene: Scene, step: int | None = None) -> Action:
     what = draw(kinds(scene.channel == "broadcast", scene.classes > 1))
     when = draw(st.integers(1, scene.steps - 1)) if step is None else step
     who = draw(st.sampled_from([0, 0, 1, 1, 2, 3, ALL, ALL]))
-    made: Action = Action(attacker=who, step=when, victim=draw(small), **what)  # type: ignore[arg-type]
-    return made
+    attempt = draw(st.sampled_from([ANY] * 7 + [1]))
+    return made_of(what, who, when, draw(small), attempt)
+
+
+def made_of(what: dict[str, object], who: int, step: int, victim: int, attempt: int = ANY) -> Action:
+    """The action that ``what`` is about."""
+    return Action(attacker=who, step=step, victim=victim, attempt=attempt, **what)  # type: ignore[arg-type]
 
 
 @st.composite
 def turns(draw: st.DrawFn, scene: Scene, step: int) -> list[Action]:
     """What a coalition does in one step: often nothing, since most of what it can do costs a seat."""
-    alone, together = actions(scene, step), conspiracies(step, scene.channel == "broadcast")
-    several = st.lists(alone, min_size=2, max_size=3)
-    return draw(weighted((6, st.just([])), (8, alone.map(lambda one: [one])), (2, several), (4, together)))
+    together = conspiracies(step, scene.channel == "broadcast")
+    return draw(weighted((6, st.just([])), (9, several(scene, step)), (5, together)))
 
 
+def several(scene: Scene, step: int) -> st.SearchStrategy[list[Action]]:
+    """One action, or at times two or three."""
+    alone = actions(scene, step)
+    return weighted((4, alone.map(lambda one: [one])), (1, st.lists(alone, min_size=2, max_size=3)))
+
+
+LIES = ("last step", "two steps ago")
 SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry")
 
 
 def conspiracies(step: int, links: bool = True) -> st.SearchStrategy[list[Action]]:
-    """What a coalition does together: cover up a forged part, accuse in turn, eliminate honest peers, refuse the
-    randomness, let some see in the last moment what others never see."""
-    together = [covered(step), accusing(step), complaining(step), joining(step)]
-    return st.one_of(*together, *([refusing(step), late_echoes(step)] if links else []))
+    """What a coalition does together: cover up a forged part, frame an aggregator, accuse in turn, eliminate honest
+    peers, refuse the randomness, use the second attempt, let some see in the last moment what others never see."""
+    everywhere = [covered(step), framing(step), accusing(step), complaining(step), joining(step), again(step, links)]
+    return st.one_of(*everywhere, *([refusing(step), late_echoes(step)] if links else []))
 
 
 @st.composite
@@ -185,9 +196,20 @@ def covered(draw: st.DrawFn, step: int) -> list[Action]:
 
 
 @st.composite
+def framing(draw: st.DrawFn, step: int) -> list[Action]:
+    """A false gradient, and a false report that puts honest aggregators of its parts on trial."""
+    field = draw(st.sampled_from(["inner_products", "norms"]))
+    how = draw(st.sampled_from(sorted(catalogue()["Report", field])))
+    lie = Action(draw(small), step, "gradient", how=draw(st.sampled_from(sorted(VALUES))))
+    return [lie, Action(draw(small), step, "alter", "REPORT", field=field, how=how)]
+
+
+@st.composite
 def accusing(draw: st.DrawFn, step: int) -> list[Action]:
-    """False accusations of one honest peer, by one attacker after the other."""
+    """False accusations of one honest peer, by one attacker after the other or by all at once."""
     victim = draw(small)
+    if draw(st.booleans()):
+        return [Action(ALL, step, "accuse", how=draw(st.sampled_from(LIES)), victim=victim)]
     return [Action(turn, step + turn, "accuse", how="last step", victim=victim) for turn in range(3)]
 
 
@@ -211,13 +233,25 @@ def refusing(step: int) -> st.SearchStrategy[list[Action]]:
 
 
 @st.composite
+def again(draw: st.DrawFn, step: int, links: bool) -> list[Action]:
+    """One attacker spoils the first attempt, and another one does something in the next."""
+    phase, who = draw(st.sampled_from(AGREED[:3])), draw(small)
+    spoil = Action(who, step, "alter", phase, field="notices", how="complain about a stranger", attempt=0)
+    what = draw(alterations() if draw(st.booleans()) or not links else transmissions())
+    return [spoil, made_of(what, who + 1, step, draw(small), 1)]
+
+
+@st.composite
 def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
-    """A message reaches half of the honest peers, and the echo that would tip the balance one of them, late."""
+    """A message reaches some of the honest peers, and the echo that would tip the balance some of them, or one late."""
     who, phase = draw(small), draw(st.sampled_from(AGREED))
     withheld, shown = draw(masks), 1 << draw(st.integers(0, 5))
+    unsaid = Action(who, step, "drop", phase, to=withheld)
+    if draw(st.booleans()):  # the echo reaches some in time, and others must be told by them
+        return [unsaid, Action(who, step, "drop", phase, frame="echo", to=draw(masks))]
     late = draw(st.sampled_from([how for how in DELAYS if how.startswith("till")]))
     return [
-        Action(who, step, "drop", phase, to=withheld),
+        unsaid,
         Action(who, step, "drop", phase, frame="echo"),
         Action(who, step, "delay", phase, frame="relay", field="for others for ever", how=late, to=shown),
     ]
@@ -227,8 +261,8 @@ def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
 def noise(draw: st.DrawFn, step: int) -> Action:
     """Random bytes in place of frames of one phase: what a fuzzer sends that knows nothing about the protocol."""
     where = {"phase": draw(st.sampled_from(PHASES)), "frame": draw(st.sampled_from(["message", "echo"]))}
-    made = Action(draw(small), step, "corrupt", how=NOISE, to=draw(masks), victim=draw(small), **where)
-    return made
+    what = {"do": "corrupt", "how": NOISE, "to": draw(masks), **where}
+    return made_of(what, draw(small), step, draw(small))
 
 
 @st.composite

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from btard.network.coalition import Recruiter, Seating, World
+from btard.network.coalition import Recruiter, Seating
 from btard.network.links import FaultyLinks, Links
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation
 from btard.network.virtual import NetworkSimulation
@@ -28,6 +28,7 @@ from btard.protocol.update import Sgd, describe
 from btard_adversary.actions import Player, conduct_of
 from btard_adversary.deeds import Recorder
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
+from btard_adversary.witness import Witness
 
 MAX_EVENTS = 60_000
 """Events of one step beyond which it is taken not to end: sixteen peers and b = 7 take a tenth of it."""
@@ -203,7 +204,7 @@ class Swarm:
         keys = sorted((key(self.scene.seed, i) for i in range(self.scene.peers)), key=lambda k: k.peer_id)
         self.roster = tuple(identity.peer_id for identity in keys)
         self.coalition = tuple(self.roster[index] for index in sorted(self.scene.attackers))
-        self.world = World(frozenset(self.coalition), self.config.gradient_clip)
+        self.world = Witness(frozenset(self.coalition), self.config.gradient_clip)
         parameters = self.task.initial_parameters()
         with self.variant():
             start = initial_replica(self.config, parameters).state_hash
@@ -252,7 +253,8 @@ class Swarm:
         return Script(self.scene, tuple(self.actions))
 
     def act(self, *actions: Action) -> None:
-        """Add actions; each takes effect in its step, if that is still to come."""
+        """Add actions; each takes effect in its step, if that has not begun: the step after ``steps`` has, in a run
+        that has been played."""
         for action in actions if self.coalition else ():
             self.actions.append(action)
             one = self.coalition[action.attacker % len(self.coalition)]

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from btard_adversary import faulty
-from btard_adversary.machine import SwarmMachine, run_script, verdict_of
+from btard_adversary.fuzz import run_batch
+from btard_adversary.guided import reference_trace, trace
+from btard_adversary.machine import Counts, Play, SwarmMachine, run_script, verdict_of
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script, script_of
 from btard_adversary.strategies import named_attacks, scripts
 from btard_adversary.swarm import Violation
@@ -37,6 +39,23 @@ TestSwarms.settings = settings(
 @given(script=scripts())
 def test_no_script_breaks_a_property(script: Script) -> None:
     run_script(script)
+
+
+def test_what_was_played_step_by_step_is_replayed_to_the_byte() -> None:
+    differing: list[Script] = []
+
+    class Machine(SwarmMachine):
+        """Every run again, from its script."""
+
+        counts, most_peers = Counts(), 8
+
+        @staticmethod
+        def look(play: Play) -> None:
+            if trace(play) != reference_trace(play.swarm.script):
+                differing.append(play.swarm.script)
+
+    assert run_batch(Machine, 3, 10) is None
+    assert Machine.counts.swarms >= 10 and not differing
 
 
 @pytest.mark.slow
