@@ -260,8 +260,9 @@ class Recorder(Conduct):
         for what in false_notices(honest, said):
             self.note(slot, what, AT_ONCE)
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)
-        if complaints & self.honest_members(roster):  # about somebody who is out it is moot
-            self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE)
+        blamed = complaints & self.honest_members(roster)
+        if blamed:  # about somebody who is out it is moot
+            self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE, blamed)
         if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:

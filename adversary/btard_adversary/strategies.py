@@ -47,6 +47,8 @@ def weighted(*choices: tuple[int, st.SearchStrategy[Drawn]]) -> st.SearchStrateg
 
 SIZES = [1] * 32 + [2] * 24 + [3] * 12 + [4] * 8 + [5, 6, 7, 8]
 """b: mostly small, since a small swarm is played in a tenth of the time of a large one."""
+SPARSE = 10
+"""Most peers on a sparse overlay, where everyone passes everything on."""
 
 
 @st.composite
@@ -54,9 +56,9 @@ def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
     """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
     tolerated = draw(st.sampled_from([b for b in SIZES if 2 * b + 2 <= most]))
     channel = draw(st.sampled_from(["ideal", "broadcast"]))
-    sparse = channel == "broadcast" and 2 * tolerated + 5 <= most and draw(st.integers(0, 9)) == 0
-    least, more = (2 * tolerated + 5, 8) if sparse else (2 * tolerated + 2, 4)
-    peers = draw(st.integers(least, min(2 * tolerated + more, most)))
+    sparse = channel == "broadcast" and tolerated <= 2 and most >= SPARSE and draw(st.integers(0, 9)) == 0
+    least, more = (2 * tolerated + 5, SPARSE) if sparse else (2 * tolerated + 2, min(2 * tolerated + 4, most))
+    peers = draw(st.integers(least, more))
     attackers = draw(st.sampled_from([tolerated] * tolerated + list(range(1, tolerated + 1))))
     first = draw(st.integers(0, peers - 1))
     classes = draw(st.sampled_from([1] * 11 + [3]))
