@@ -6,7 +6,7 @@ would do. So any of them compose, with each other and with the named attacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from btard.network.coalition import Recruiter, Seating
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
-from btard.protocol.broadcast import Frame, Relay, encode_frame
+from btard.protocol.broadcast import Answer, Frame, Offer, Relay, encode_frame
 from btard.protocol.encoding import encode, expand, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot
@@ -27,12 +27,14 @@ from btard_adversary.attacks.aggregation import covering
 from btard_adversary.attacks.base import Attack
 from btard_adversary.attacks.membership import Idler
 from btard_adversary.attacks.protocol import Posted, Poster
-from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, mutated
+from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, catalogue, mutated
 from btard_adversary.script import ANY, Action, ScriptError
 from btard_adversary.witness import Witness
 
 ONCE = 1 << 40
 """A period so long that an attack acts in its first step only."""
+RELAY, CERTIFICATE = "signatures of a relay", "a certificate"
+"""What can be forged."""
 NOISE = "random bytes"
 """The way to corrupt a frame that knows nothing about it."""
 
@@ -66,12 +68,14 @@ class Deviation(Poster):
 
     def concerns(self, frame: Frame) -> bool:
         """Whether the action is about ``frame``, one of my own."""
-        slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
-        if self.action.attempt not in (ANY, slot.attempt):
-            return False
-        if slot.step != self.action.step or (self.action.phase and slot.phase.name != self.action.phase):
-            return False
-        return kind_of(frame) == self.action.frame
+        return self.is_due(frame) and kind_of(frame) == self.action.frame
+
+    def is_due(self, frame: Frame) -> bool:
+        """Whether ``frame`` is of the action's step, attempt and phase."""
+        slot, action = frame.echo.slot if isinstance(frame, Relay) else frame.slot, self.action
+        return (
+            slot.step == action.step and action.attempt in (ANY, slot.attempt) and action.phase in ("", slot.phase.name)
+        )
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The altered frames where the action is about this one, else the honest one."""
@@ -92,11 +96,9 @@ class Deviation(Poster):
 
 
 def kind_of(frame: Frame) -> str:
-    """``message``, ``echo``, ``relay`` or ``other``."""
-    if isinstance(frame, Relay):
-        return "relay"
+    """``message``, ``echo``, ``relay``, ``offer``, ``ask`` or ``answer``."""
     if not isinstance(frame, Envelope):
-        return "other"
+        return type(frame).__name__.lower()
     return "echo" if frame.slot.phase.agreed and frame.slot.part == 1 else "message"
 
 
@@ -278,6 +280,25 @@ class Corrupt(Deviation):
         return (honest,) if change is None else (change(encode_frame(honest)),)
 
 
+class Forge(Deviation):
+    """Claim what others have not signed: relays with signatures of zeros, or a certificate that nobody else holds."""
+
+    def concerns(self, frame: Frame) -> bool:
+        """Relays, or echoes and answers, of the phase."""
+        return self.is_due(frame) and kind_of(frame) in (("relay",) if self.action.how == RELAY else ("echo", "answer"))
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
+        """The forged frame; an echo is followed by the offer of a certificate."""
+        roster = sorted({*self.world.requests, *self.world.coalition})
+        if isinstance(honest, Relay):
+            others = [peer for peer in roster if peer not in (honest.echo.sender, recipient)]
+            chain = dict.fromkeys(others[: max(1, (len(roster) - 1) // 2 - 1)], bytes(64))
+            return (Relay(honest.echo, tuple(sorted(chain.items()))),)
+        if isinstance(honest, Answer):
+            return (honest._replace(signatures=(bytes(64),) * len(roster)),)
+        return (honest, Offer(honest.slot._replace(part=0))) if isinstance(honest, Envelope) else (honest,)
+
+
 class Refuse(Deviation):
     """Do not open where the randomness would draw no colluder as a validator."""
 
@@ -294,6 +315,7 @@ class Refuse(Deviation):
 
 # -- What is computed ----------------------------------------------------------------------------------
 
+BEYOND = "beyond the norm"
 VALUES: dict[str, Callable[[Any, int, float], Any]] = {
     "negate": lambda vector, at, size: -vector,
     "zeros": lambda vector, at, size: vector * 0,
@@ -304,6 +326,7 @@ VALUES: dict[str, Callable[[Any, int, float], Any]] = {
     "shift more": lambda vector, at, size: vector + np.float32(size * 2e-2),
     "shift": lambda vector, at, size: vector + np.float32(size),
     "huge": lambda vector, at, size: vector * np.float32(1e6),
+    BEYOND: lambda vector, at, size: vector * np.float32(1e3),
     "not a number": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.nan)),
     "infinite": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.inf)),
 }
@@ -322,14 +345,14 @@ class Gradient(Deviation):
     """Commit, send and stand by another gradient."""
 
     def gradient(self, state: State, honest: Float32) -> Float32:
-        """The changed gradient, within the norm that is admitted."""
+        """The changed gradient; within the norm that is admitted, but for one way to change it."""
         if not self.acts(state) or self.action.how not in VALUES:
             return honest
         with np.errstate(all="ignore"):
             changed = VALUES[self.action.how](honest, self.action.victim, 1.0)
         limit = self.world.gradient_limit
         changed = np.asarray(changed, dtype=np.float32)
-        return changed if limit is None else admissible_gradient(changed, limit)
+        return changed if limit is None or self.action.how == BEYOND else admissible_gradient(changed, limit)
 
 
 class AlterAggregate(Deviation):
@@ -353,6 +376,10 @@ class Cover(Deviation):
         """What is missing for Σ s = 0 on their parts, as far as a report can say so (VER-2)."""
         forgers = [peer for peer in transcript.workers if peer in self.world.coalition and peer != self.me]
         return covering(self.world, transcript, honest, forgers, 1) if self.acts(state) else honest
+
+
+LIES = ("last step", "two steps ago")
+"""Which step an accusation is about."""
 
 
 class Accuse(Deviation):
@@ -402,6 +429,7 @@ VERBS: dict[str, type[Deviation]] = {
     "sign as": SignAs,
     "corrupt": Corrupt,
     "refuse": Refuse,
+    "forge": Forge,
     "gradient": Gradient,
     "aggregate": AlterAggregate,
     "cover": Cover,
@@ -501,3 +529,22 @@ def posted(part: Conduct, recipient: PeerId, frame: Posted) -> list[Posted]:
         return list(part.post(recipient, frame))
     except TRIPPED:
         return [frame]
+
+
+def ways(action: Action) -> Collection[str]:
+    """Which ``how`` an action may have."""
+    from btard.training.registry import known_names
+
+    return {
+        "alter": {how for changes in catalogue().values() for how in changes},
+        "resign": HEADERS,
+        "corrupt": {*BYTES, NOISE},
+        "delay": {*DELAYS, ""},
+        "replay": ("instead", "beside", ""),
+        "sign as": ("instead", "beside", ""),
+        "gradient": VALUES,
+        "aggregate": VALUES,
+        "accuse": {*LIES, ""},
+        "forge": (RELAY, CERTIFICATE),
+        "attack": {*known_names("btard.attacks"), *([action.how] if ":" in action.how else [])},
+    }.get(action.do, (action.how,))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from btard.network.coalition import World
-from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
 from btard.protocol.broadcast import Frame, decode_frame
 from btard.protocol.messages import (
     ECHO,
@@ -89,7 +89,11 @@ class Recorder(Conduct):
         """What an honest peer would have said, the workers of the attempt, and its roster."""
         self.said: dict[Slot, Message] = {}
         """What was said instead."""
+        self.versions: dict[Slot, bytes] = {}
+        """The digest of the first version of each agreed message of the last steps."""
         self.plan: Plan | None = None
+        self.steps = 0
+        """How many training steps the run has."""
         self.roster: Roster = ()
         self.members: frozenset[PeerId] = frozenset()
         """The honest members in the present attempt."""
@@ -112,6 +116,11 @@ class Recorder(Conduct):
         """The player's gradient; what it differs in only a recomputation shows (property ``audit``)."""
         done = self.player.gradient(state, honest)
         self.altered += done.tobytes() != honest.tobytes()
+        limit = self.world.gradient_limit
+        if limit is not None and admissible_gradient(done, limit).tobytes() != done.tobytes():
+            # its parts count as zeros, so that a report about them is false (STEP-5)
+            self.misreported.add(state.step)
+            self.note(Slot(state.step, state.attempt, Report.phase), "a gradient that nobody may have", NEXT)
         return done
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
@@ -164,6 +173,7 @@ class Recorder(Conduct):
         """The player's message. What it says is judged once it is known what really went out."""
         self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else (), state.roster
         self.roster, self.members = state.roster, self.honest_members(state.roster)
+        self.steps = state.config.steps
         done = self.player.say(state, slot, honest)
         self.said[slot] = done
         self.misreported |= {slot.step} if isinstance(honest, Report) and done != honest else set()
@@ -178,12 +188,26 @@ class Recorder(Conduct):
             said.true_echo = honest
             said.right[recipient], said.bodies[recipient] = honest.signed_header.digest, honest.body
             mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
+            self.remember(honest.slot, recipient, [e for e in map(readable, done) if e is not None])
             said.delayed |= any(isinstance(frame, Later) for frame in done)
             said.shown.setdefault(recipient, []).extend(mine)
         if done != [honest]:
             self.altered += 1
             self.misreported |= {honest.slot.step} if isinstance(honest, Envelope) else set()
         return done
+
+    def remember(self, now: Slot, recipient: PeerId, shown: list[Envelope]) -> None:
+        """Look for second versions of agreed messages of earlier phases of this step and the last: whoever gets one
+        can prove it (BAN-7)."""
+        self.versions = {slot: digest for slot, digest in self.versions.items() if slot.step >= now.step - 1}
+        for envelope in shown:
+            mine = envelope.sender == self.me and envelope.slot.phase.agreed and envelope.slot.part != ECHO
+            if not mine or recipient not in self.members or not self.linked:
+                continue
+            digest = envelope.signed_header.digest
+            known = self.versions.setdefault(envelope.slot, digest)
+            if envelope.slot != now and known != digest and envelope.signed_header.authentic:
+                self.note(now, f"a second version of a message of {envelope.slot.phase.name}", NEXT, {recipient})
 
     def is_version(self, envelope: Envelope, honest: Envelope) -> bool:
         """Whether ``envelope`` is a signed version of what ``honest`` should be."""
@@ -255,8 +279,8 @@ class Recorder(Conduct):
         if said is None or type(said) is not type(honest):
             self.note(slot, "a malformed message", AT_ONCE)
             return
-        for what in wrong_fields(honest, said, workers, self.world.coalition):
-            self.note(slot, what, NOW)
+        for what in wrong_fields(honest, said, workers, self.world.coalition) if slot.step < self.steps else ():
+            self.note(slot, what, NOW)  # in the steps after the last only Commits are exchanged
         for what in false_notices(honest, said):
             self.note(slot, what, AT_ONCE)
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)

@@ -382,8 +382,8 @@ def search_attack(name: str, seconds: float, first_seed: int = 0, examples: int 
         try:
             play.finish()
         except Violation as violation:
-            report.violation = report.violation or violation
-            report.script = script
+            if report.violation is None:
+                report.violation, report.script = violation, script
         report.counts.add(play.counts)
         report.ends.update(ends_of(play.swarm))
         if play.watch.reach > report.reach and report.violation is None:

@@ -1,5 +1,5 @@
 """Properties: what must hold after every step of a run, whatever the attackers do (``PROP-1`` to
-``PROP-12`` in the specification's guide).
+``PROP-13`` in the specification's guide).
 
 They are stated from outside, with the knowledge of the whole run that no peer has: true gradients, who is honest, and
 what the attackers really did. None of them asks the code under test for its opinion; where a formula of the protocol
@@ -74,9 +74,13 @@ class Watch:
         if not members:
             raise Violation("PROP-3", SAFETY, "no honest peer is left in the run")
         now = members[0].state
-        for check in CHECKS:
-            check(self, now)
-        self.remember(now)
+        try:
+            for check in CHECKS:
+                check(self, now)
+            self.remember(now)
+        except (ArithmeticError, LookupError, ValueError) as error:
+            what = f"the agreed state makes no sense: {type(error).__name__}: {error}"
+            raise Violation("PROP-3", SAFETY, what) from error
 
     def remember(self, now: State) -> None:
         """Keep what later steps are judged by."""
@@ -418,14 +422,17 @@ def belonging(watch: Watch, now: State) -> None:
                 watch.fail(
                     "PROP-10", SAFETY, f"a message that belongs elsewhere is in the log of step {record.slot.step}"
                 )
-    for peer in set(now.roster) - set(watch.last.roster if watch.last else watch.swarm.roster):
-        if watch.served[peer] < watch.least:
-            watch.fail(
-                "PROP-10", SAFETY, f"{watch.name(peer)} has a seat after {watch.served[peer]} steps of probation"
-            )
     strangers = set(now.roster) - set(watch.swarm.roster) - {arrival.peer for arrival in now.arrivals}
     if strangers:
         watch.fail("PROP-10", SAFETY, "somebody without a seat is in the roster")
+
+
+def seats(watch: Watch, now: State) -> None:
+    """PROP-13: nobody gets a seat before it has been on probation as long as the shortest T_join of the run."""
+    for peer in set(now.roster) - set(watch.last.roster if watch.last else watch.swarm.roster):
+        served = watch.served[peer]
+        if served < watch.least:
+            watch.fail("PROP-13", SAFETY, f"{watch.name(peer)} has a seat after {served} steps of probation")
 
 
 def verdicts(watch: Watch, now: State) -> None:
@@ -458,6 +465,7 @@ CHECKS: tuple[Check, ...] = (
     public_checks,
     randomness,
     belonging,
+    seats,
     verdicts,
     audits,
     paid,

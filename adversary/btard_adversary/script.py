@@ -74,7 +74,7 @@ class Action:
     phase: str = ""
     """The phase whose messages it concerns, by name."""
     frame: str = "message"
-    """``message``, ``echo`` or ``relay``; a part is the message of Scatter or Gather."""
+    """``message`` (also a part), ``echo``, ``relay``, ``offer``, ``ask`` or ``answer``."""
     field: str = ""
     how: str = ""
     to: int = EVERYONE
@@ -195,7 +195,7 @@ def read(kind: type[Any], data: dict[str, Any]) -> Any:
 
 def check(script: Script, name: str) -> None:
     """Refuse what cannot be played; raises :class:`ScriptError`."""
-    from btard_adversary.actions import VERBS
+    from btard_adversary.actions import VERBS, ways
 
     scene = script.scene
     if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
@@ -207,5 +207,7 @@ def check(script: Script, name: str) -> None:
     for action in script.actions:
         if action.do not in VERBS:
             raise ScriptError(f"'{name}': nobody can '{action.do}'; there is {', '.join(sorted(VERBS))}")
+        if action.how not in ways(action):
+            raise ScriptError(f"'{name}': there is no '{action.how}' to {action.do} {action.field}".rstrip())
         if action.phase and action.phase not in Phase.__members__:
             raise ScriptError(f"'{name}': there is no phase '{action.phase}'")

@@ -8,11 +8,11 @@ from typing import TypeVar
 from btard.training.registry import find_by_name, known_names
 from hypothesis import strategies as st
 
-from btard_adversary.actions import DELAYS, NOISE, VALUES
+from btard_adversary.actions import CERTIFICATE, DELAYS, LIES, NOISE, RELAY, VALUES
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import ALL, ANY, EVERYONE, Action, Scene, Schedule, Script
 
-PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT")
+PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT", "CLOSING")
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
 PHASES_OF = {
     "Commit": ["COMMIT"],
@@ -99,8 +99,10 @@ def alterations(draw: st.DrawFn, votes: bool = False) -> dict[str, object]:
 @st.composite
 def transmissions(draw: st.DrawFn) -> dict[str, object]:
     """Something that happens to frames on their way out."""
-    do = draw(st.sampled_from(["drop", "resign", "corrupt", "delay", "repeat", "replay", "sign as"]))
+    do = draw(st.sampled_from(["drop", "resign", "corrupt", "delay", "repeat", "replay", "sign as", "forge"]))
     found: dict[str, object] = {"do": do, "phase": draw(st.sampled_from(PHASES)), "to": draw(masks)}
+    if do == "forge":
+        found |= {"phase": draw(st.sampled_from(AGREED)), "how": draw(st.sampled_from([RELAY, CERTIFICATE]))}
     if do == "delay":
         found["how"] = draw(st.sampled_from(sorted(DELAYS)))
     if do in ("drop", "delay", "corrupt", "resign", "repeat"):
@@ -180,7 +182,6 @@ def several(scene: Scene, step: int) -> st.SearchStrategy[list[Action]]:
     return weighted((4, alone.map(lambda one: [one])), (1, st.lists(alone, min_size=2, max_size=3)))
 
 
-LIES = ("last step", "two steps ago")
 SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry")
 
 
@@ -252,7 +253,9 @@ def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
     if draw(st.booleans()):  # the echo reaches some in time, and others must be told by them
         return [unsaid, Action(who, step, "drop", phase, frame="echo", to=draw(masks))]
     late = draw(st.sampled_from([how for how in DELAYS if how.startswith("till")]))
+    forged = [Action(who, step, "forge", phase, how=draw(st.sampled_from([RELAY, CERTIFICATE])))]
     return [
+        *draw(st.sampled_from([[], forged])),
         unsaid,
         Action(who, step, "drop", phase, frame="echo"),
         Action(who, step, "delay", phase, frame="relay", field="for others for ever", how=late, to=shown),
