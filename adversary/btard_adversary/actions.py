@@ -378,8 +378,8 @@ class Cover(Deviation):
         return covering(self.world, transcript, honest, forgers, 1) if self.acts(state) else honest
 
 
-LIES = ("last step", "two steps ago")
-"""Which step an accusation is about."""
+LIES = ("last step", "two steps ago", "two steps ago, whoever is my target")
+"""Which step an accusation is about; a validator that accuses of a lie two steps ago accuses its target, or not."""
 
 
 class Accuse(Deviation):
@@ -390,8 +390,8 @@ class Accuse(Deviation):
         kept = super().accusations(state, plan, honest)
         if not self.acts(state):
             return kept
-        back = 2 if self.action.how == "two steps ago" else 1
-        accused = plan.targets.get(self.me, self.victim()) if back == 2 else self.victim()
+        back = 2 if self.action.how in LIES[1:] else 1
+        accused = plan.targets.get(self.me, self.victim()) if self.action.how == LIES[1] else self.victim()
         if accused in self.world.coalition or state.step < back:
             return kept
         return tuple(sorted({*kept, Accusation(accused, state.step - back)}))

@@ -262,7 +262,7 @@ class Recorder(Conduct):
             self.note(said.slot, f"an echo of {said.slot.phase.name} withheld from everyone", NEXT, owed)
         elif not missed and len(versions) == 1 and not isinstance(versions[0].message, Echo):
             self.note(said.slot, f"a malformed echo of {said.slot.phase.name}", NEXT, owed)
-        elif not missed and len(versions) == 1 and denied(said, versions[0], self.world.coalition):
+        elif not missed and any(denied(said, version, self.world.coalition) for version in versions):
             self.note(said.slot, f"an echo of {said.slot.phase.name} that denies honest messages", NEXT, owed)
 
     def judge_message(self, sent: Said, envelope: Envelope) -> None:

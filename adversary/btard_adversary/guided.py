@@ -32,7 +32,7 @@ def reference_trace(script: Script) -> bytes:
     """The same of the reference."""
     play = Play(script.scene, nullcontext)
     play.swarm.act(*script.actions)
-    while play.swarm.step() is not None:
+    while play.advance():
         pass
     return trace(play)
 
@@ -47,8 +47,10 @@ class Pool:
     compared: int = 0
 
     def look(self, play: Play) -> None:
-        """Keep the script of a finished run if the variant behaved differently in it."""
+        """Keep the script of a finished run, in which somebody did something, if the variant behaved differently."""
         script = play.swarm.script
+        if not play.counts.mutated:
+            return
         self.compared += 1
         try:
             differs = trace(play) != reference_trace(script)

@@ -35,6 +35,10 @@ class Counts:
         self.mutated += other.mutated
 
 
+AFTERMATH = 3
+"""Steps that are still played when no attacker is left: so long something may come of what they did (VER-7)."""
+
+
 class Play:
     """One script, played under watch. Every method raises :class:`~btard_adversary.swarm.Violation`."""
 
@@ -42,13 +46,22 @@ class Play:
         self.swarm = Swarm(scene, variant, **how)
         self.watch = Watch(self.swarm)
         self.steps = 0
+        self.quiet = 0
+        """For how many steps nobody has had anything to attack with."""
 
     def step(self) -> bool:
         """Play one step and check it; whether there was one."""
-        if self.swarm.step() is None:
+        if not self.advance():
+            return False
+        self.watch.after_step()
+        return True
+
+    def advance(self) -> bool:
+        """Play one step unchecked; whether there was one. A run is over soon after its last attacker."""
+        if self.quiet > AFTERMATH or self.swarm.step() is None:
             return False
         self.steps += 1
-        self.watch.after_step()
+        self.quiet = 0 if self.swarm.contested else self.quiet + 1
         return True
 
     def finish(self) -> None:
@@ -89,6 +102,8 @@ class SwarmMachine(RuleBasedStateMachine):
 
     variant: ClassVar[Variation] = nullcontext
     counts: ClassVar[Counts] = Counts()
+    played: ClassVar[set[Script]] = set()
+    """What was counted."""
     last: ClassVar[Script | None] = None
     most_peers: ClassVar[int] = 18
     look: ClassVar[Callable[[Play], None]] = lambda play: None
@@ -128,4 +143,11 @@ class SwarmMachine(RuleBasedStateMachine):
                 self.check(self.play.finish)
                 type(self).look(self.play)
             finally:
-                type(self).counts.add(self.play.counts)
+                type(self).count(self.play)
+
+    @classmethod
+    def count(cls, play: Play) -> None:
+        """Count a run, unless it has been played before."""
+        if play.swarm.script not in cls.played:
+            cls.played.add(play.swarm.script)
+            cls.counts.add(play.counts)

@@ -310,6 +310,12 @@ class Swarm:
             raise Violation("PROP-4", "liveness", f"an honest peer fails: {type(error).__name__}: {error}") from error
 
     @property
+    def contested(self) -> bool:
+        """Whether somebody may still disturb the run, or is to come or go."""
+        here = {*self.boundaries[-1].roster, *(candidate.peer for candidate in self.boundaries[-1].probation)}
+        return bool(here & {*self.coalition, *self.brought} or self.scene.newcomer or self.scene.leaver)
+
+    @property
     def members(self) -> list[Seat]:
         """Honest peers that have a seat."""
         return [seat for seat in self.simulation.honest if seat.id in seat.state.roster]

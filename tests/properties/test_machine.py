@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from btard_adversary import faulty
+from btard_adversary import faulty, properties
 from btard_adversary.fuzz import run_batch
 from btard_adversary.guided import reference_trace, trace
 from btard_adversary.machine import Counts, Play, SwarmMachine, run_script, verdict_of
@@ -21,6 +21,7 @@ from swarms import examples
 CORPUS = Path(__file__).parent / "variants.json"
 """A short script for every faulty variant, as the harness found it."""
 KNOWN: dict[str, dict[str, Any]] = json.loads(CORPUS.read_text())
+COMPLAIN = "complain about the victim"
 OPEN_ONLY = {"many-keys", "convicted-return"}
 """Attacks that need open membership, which a run with a tolerance has not."""
 
@@ -47,7 +48,7 @@ def test_what_was_played_step_by_step_is_replayed_to_the_byte() -> None:
     class Machine(SwarmMachine):
         """Every run again, from its script."""
 
-        counts, most_peers = Counts(), 8
+        counts, played, most_peers = Counts(), set[Script](), 8
 
         @staticmethod
         def look(play: Play) -> None:
@@ -77,6 +78,29 @@ def test_a_late_answer_does_not_keep_a_peer_from_the_certificate_that_it_needs()
     scene = Scene(peers=4, tolerated=1, attackers=(3,), validators=2, steps=3, seed=246)
     for seed in range(22, 25):
         run_script(Script(Scene(**{**vars(scene), "schedule": Schedule("lossy", 0, seed)}), acts))
+
+
+@pytest.mark.parametrize(
+    ("scene", "action"),
+    [
+        (Scene(7, 2, (0, 5), channel="ideal"), Action(ALL, 5, "alter", "COMMIT", field="notices", how=COMPLAIN)),
+        (Scene(6, 1, (0,), steps=5, channel="ideal"), Action(0, 6, "alter", "COMMIT", field="commitment", how="copy")),
+        (Scene(4, 1, (1,), channel="ideal"), Action(0, 1, "gradient", how="beyond the norm")),
+    ],
+    ids=["a complaint about one who has just left", "a commitment that nobody opens", "a part that counts as zeros"],
+)
+def test_what_costs_nothing_is_not_asked_to_be_paid_for(scene: Scene, action: Action) -> None:
+    """Found as false alarms of the harness."""
+    run_script(Script(scene, (action,)))
+
+
+def test_a_state_that_no_check_can_read_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(watch: Any, now: Any) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(properties, "CHECKS", (broken,))
+    with pytest.raises(Violation, match="makes no sense: ZeroDivisionError"):
+        run_script(Script(Scene()))
 
 
 @pytest.mark.parametrize("name", named_attacks())

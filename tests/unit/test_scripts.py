@@ -82,6 +82,11 @@ def test_a_script_reads_back_as_it_was_written(script: Script) -> None:
         ('{"scene": {"peers": "4"}}', "'peers' of a scene is no int"),
         ('{"scene": {"crew": 4}}', "a scene has no 'crew'"),
         ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "bribe"}]}', "nobody can 'bribe'"),
+        (
+            '{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "resign", "how": "x"}]}',
+            "there is no 'x' to resign",
+        ),
+        ('{"scene": {"channel": "ideal", "links": 2}}', "an ideal channel has no links"),
         ('{"scene": {"peers": 4, "attackers": [9]}}', "attackers are peers of the roster"),
         ('{"scene": {"channel": "pigeon"}}', "there is no channel 'pigeon'"),
         ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "drop", "phase": "LUNCH"}]}', "no phase 'LUNCH'"),
