@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -231,25 +231,41 @@ class Repeat(Deviation):
         return (honest,) * 3
 
 
+@dataclass
+class History:
+    """What an honest peer in my place would have sent to each recipient."""
+
+    first: dict[tuple[PeerId, Phase], Envelope] = field(default_factory=dict)
+    """Its first envelope of each phase."""
+    latest: dict[PeerId, Envelope] = field(default_factory=dict)
+
+    def add(self, recipient: PeerId, frame: Frame) -> None:
+        """Remember an envelope."""
+        if isinstance(frame, Envelope):
+            self.first.setdefault((recipient, frame.slot.phase), frame)
+            self.latest[recipient] = frame
+
+
 class Replay(Deviation):
     """Send an earlier message of mine: beside the right one, or in its place."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.earlier: dict[tuple[PeerId, Phase], Envelope] = {}
-        self.latest: dict[PeerId, Envelope] = {}
+    history: History | None = None
+    """Of the player that I belong to."""
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The earlier frame where the action says so."""
-        if not isinstance(honest, Envelope):
+        known = self.history
+        if (
+            known is None
+            or not isinstance(honest, Envelope)
+            or not self.aims_at(recipient)
+            or not self.concerns(honest)
+        ):
             return (honest,)
-        same = self.earlier.get((recipient, honest.slot.phase))
-        before = self.latest.get(recipient)
-        self.earlier.setdefault((recipient, honest.slot.phase), honest)
-        self.latest[recipient] = honest
-        if not self.aims_at(recipient) or not self.concerns(honest):
-            return (honest,)
-        old = before if self.action.field == "phase before" else same
+        if self.action.field == "phase before":
+            old = known.latest.get(recipient)
+        else:
+            old = known.first.get((recipient, honest.slot.phase))
         if old is None:
             return (honest,)
         again = self.resealed(honest, old.body) if self.action.field == "body of an earlier step" else old
@@ -465,6 +481,14 @@ class Player(Conduct):
     def __init__(self, seating: Seating) -> None:
         self.seating, self.world = seating, seating.world
         self.chain: list[Conduct] = [Attack(seating)]
+        self.history = History()
+
+    def act(self, action: Action, first_roster: Sequence[PeerId]) -> None:
+        """Add an action to the chain."""
+        part = conduct_of(action, self.seating, first_roster)
+        if isinstance(part, Replay):
+            part.history = self.history
+        self.chain.append(part)
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """Through the chain."""
@@ -518,6 +542,7 @@ class Player(Conduct):
         frames: list[Posted] = [honest]
         for part in self.chain:
             frames = [changed for frame in frames for changed in posted(part, recipient, frame)]
+        self.history.add(recipient, honest)
         return frames
 
 

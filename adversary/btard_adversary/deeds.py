@@ -8,12 +8,12 @@ paid for.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from btard.network.coalition import World
-from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
+from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.broadcast import Frame, decode_frame
 from btard.protocol.messages import (
     ECHO,
@@ -29,6 +29,7 @@ from btard.protocol.messages import (
     Slot,
 )
 from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.mprng import commitment
 from btard.protocol.state import Attempt, Conduct, Later, Plan, State
 from btard.protocol.verification import Transcript
 
@@ -38,9 +39,9 @@ MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
 DISCLOSURES = (Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
 """In tolerance mode: phases in which somebody shows its gradient."""
-AT_ONCE, NOW, NEXT = "at once", "now", "next"
-"""When a deed must have been paid for: in its phase, whatever becomes of the attempt; before the attempt is applied;
-or before the next step is."""
+AT_ONCE, NOW, NEXT, AFTER = "at once", "now", "next", "after"
+"""When a deed must have been paid for: in its phase, or before the next step is applied, whatever becomes of the
+attempt; before the attempt is applied, or before the next step is, if the attempt is applied at all."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,13 @@ class Recorder(Conduct):
         """What an honest peer would have said, the workers of the attempt, and its roster."""
         self.said: dict[Slot, Message] = {}
         """What was said instead."""
+        self.mine: Float32 | None = None
+        """The gradient that I commit to."""
+        self.true_report: Float64 | None = None
+        self.true_accusations: tuple[Accusation, ...] = ()
+        self.run = b""
+        self.committed: dict[tuple[int, int], bytes] = {}
+        """My commitment, by step and attempt."""
         self.versions: dict[Slot, bytes] = {}
         """The digest of the first version of each agreed message of the last steps."""
         self.plan: Plan | None = None
@@ -116,11 +124,7 @@ class Recorder(Conduct):
         """The player's gradient; what it differs in only a recomputation shows (property ``audit``)."""
         done = self.player.gradient(state, honest)
         self.altered += done.tobytes() != honest.tobytes()
-        limit = self.world.gradient_limit
-        if limit is not None and admissible_gradient(done, limit).tobytes() != done.tobytes():
-            # its parts count as zeros, so that a report about them is false (STEP-5)
-            self.misreported.add(state.step)
-            self.note(Slot(state.step, state.attempt, Report.phase), "a gradient that nobody may have", NEXT)
+        self.mine = np.asarray(done, dtype=np.float32)
         return done
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
@@ -130,30 +134,28 @@ class Recorder(Conduct):
         return done
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
-        """The player's report; it must be true about parts that honest peers aggregated (VER-5)."""
-        done = self.player.report(state, transcript, honest)
-        differs = [done[:, part].tobytes() != honest[:, part].tobytes() for part in range(honest.shape[1])]
-        liars = [w for w, d in zip(transcript.workers, differs, strict=True) if d and w not in self.world.coalition]
-        if liars:
+        """The player's report. What it says is judged with the message that it is part of."""
+        self.true_report = honest
+        owed = [w for w in self.beyond_the_norm(transcript) if w not in self.world.coalition]
+        if owed:  # such a part counts as zeros, so that a report about it is false (STEP-5)
+            self.misreported.add(state.step)
             slot = Slot(state.step, state.attempt, Report.phase)
-            self.note(slot, "a false report about an honest peer's part", NEXT, liars)
-        self.altered += any(differs)
-        self.misreported |= {state.step} if any(differs) else set()
-        return done
+            self.note(slot, "a part that nobody may have", AFTER, owed)
+        return self.player.report(state, transcript, honest)
+
+    def beyond_the_norm(self, transcript: Transcript) -> list[PeerId]:
+        """The aggregators of those parts of my gradient that are longer than λ, or no numbers."""
+        limit, mine = self.world.gradient_limit, self.mine
+        if limit is None or mine is None or len(mine) != transcript.bounds[-1].stop:
+            return []
+        with np.errstate(all="ignore"):
+            lengths = [float(np.linalg.norm(mine[bound].astype(np.float64))) for bound in transcript.bounds]
+        return [w for w, length in zip(transcript.workers, lengths, strict=True) if not length <= limit]
 
     def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
-        """The player's accusations; none of them may be of an honest peer."""
-        self.plan = plan
-        done = self.player.accusations(state, plan, honest)
-        self.judge_accusations(Slot(state.step, state.attempt, Commit.phase), honest, done)
-        return done
-
-    def judge_accusations(self, slot: Slot, honest: Iterable[Accusation], done: Iterable[Accusation]) -> None:
-        """Accusations of honest peers, and of anyone outside the coalition, are false."""
-        false = [a for a in set(done) - set(honest) if a.accused not in self.world.coalition or a.accused == self.me]
-        if false:
-            self.note(slot, "a false accusation", AT_ONCE, {a.accused for a in false} - {self.me})
-            self.altered += 1
+        """The player's accusations, which are judged with the message that they are part of."""
+        self.plan, self.true_accusations = plan, honest
+        return self.player.accusations(state, plan, honest)
 
     def labour(self, state: State, honest: bytes) -> bytes:
         """As the player has it."""
@@ -171,14 +173,24 @@ class Recorder(Conduct):
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """The player's message. What it says is judged once it is known what really went out."""
-        self.baseline[slot] = honest, self.plan.workers(state.roster) if self.plan else (), state.roster
+        self.run = state.run
+        true = self.truth(state, honest)
+        self.baseline[slot] = true, self.plan.workers(state.roster) if self.plan else (), state.roster
         self.roster, self.members = state.roster, self.honest_members(state.roster)
         self.steps = state.config.steps
         done = self.player.say(state, slot, honest)
         self.said[slot] = done
-        self.misreported |= {slot.step} if isinstance(honest, Report) and done != honest else set()
-        self.altered += done != honest
+        self.misreported |= {slot.step} if isinstance(true, Report) and done != true else set()
+        self.altered += done != true
         return done
+
+    def truth(self, state: State, honest: Message) -> Message:
+        """``honest``, in which may be what I reported and whom I accused, with what an honest peer would have said."""
+        if isinstance(honest, Report) and honest.norms and self.true_report is not None:
+            return replace(Report.of(self.true_report[0], self.true_report[1]), notices=honest.notices)
+        if isinstance(honest, Commit) and state.attempt == 0:
+            return replace(honest, accusations=tuple(sorted(self.true_accusations)))
+        return honest
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The player's frames; who got which version of a message is written down."""
@@ -265,6 +277,10 @@ class Recorder(Conduct):
         elif not missed and any(denied(said, version, self.world.coalition) for version in versions):
             self.note(said.slot, f"an echo of {said.slot.phase.name} that denies honest messages", NEXT, owed)
 
+    def opens(self, slot: Slot, opening: bytes) -> bytes:
+        """The commitment that ``opening`` opens."""
+        return commitment(self.run, slot.step, slot.attempt, self.me, opening)
+
     def judge_message(self, sent: Said, envelope: Envelope) -> None:
         """What is wrong with the one version that everyone got."""
         if sent.slot not in self.baseline:
@@ -276,6 +292,10 @@ class Recorder(Conduct):
     def judge_words(self, slot: Slot, said: Message | None) -> None:
         """What is wrong with what everyone was told."""
         honest, workers, roster = self.baseline[slot]
+        if isinstance(said, Commit):
+            self.committed[slot[:2]] = said.commitment
+        if isinstance(said, Reveal) and self.committed.get(slot[:2]) not in (None, self.opens(slot, said.opening)):
+            self.note(slot, "another opening than the committed one", NOW)
         if said is None or type(said) is not type(honest):
             self.note(slot, "a malformed message", AT_ONCE)
             return
@@ -283,6 +303,11 @@ class Recorder(Conduct):
             self.note(slot, what, NOW)  # in the steps after the last only Commits are exchanged
         for what in false_notices(honest, said):
             self.note(slot, what, AT_ONCE)
+        if isinstance(honest, Commit) and isinstance(said, Commit):
+            more = {accusation.accused for accusation in set(said.accusations) - set(honest.accusations)}
+            false = more - (self.world.coalition - {self.me})
+            if false:
+                self.note(slot, "a false accusation", AT_ONCE, false - {self.me})
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)
         blamed = complaints & self.honest_members(roster)
         if blamed:  # about somebody who is out it is moot
@@ -290,7 +315,7 @@ class Recorder(Conduct):
         if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
             liars = falsified(honest, said, workers) - self.world.coalition
             if liars:
-                self.note(slot, "a false report about an honest peer's part", NEXT, liars)
+                self.note(slot, "a false report about an honest peer's part", AFTER, liars)
 
 
 def denied(said: Said, shown: Envelope, coalition: frozenset[PeerId]) -> bool:
@@ -327,12 +352,9 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
     """Which provable falsehoods ``said`` holds where an honest peer says ``honest``."""
     wrong = []
     if isinstance(honest, Commit):
-        wrong += ["another commitment than the opening's"] * (honest.commitment != said.commitment)
         pairs = zip(workers, honest.part_hashes, said.part_hashes, strict=False)
         wrong += ["another part hash"] * any(a != b and worker not in coalition for worker, a, b in pairs)
     if isinstance(honest, Reveal):
-        wrong += ["another opening"] * (honest.opening != said.opening)
-    if isinstance(honest, (Commit, Reveal)):
         more = set(said.accusations) - set(honest.accusations)
         wrong += ["a false accusation"] * any(a.accused not in coalition for a in more)
     if isinstance(honest, Aggregate):

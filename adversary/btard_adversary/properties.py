@@ -26,7 +26,7 @@ from btard.protocol.mprng import combine, draw_validators, gradient_seed
 from btard.protocol.state import Plan, State, plan_step
 from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
 
-from btard_adversary.deeds import NEXT, NOW, Deed
+from btard_adversary.deeds import AFTER, AT_ONCE, NEXT, Deed
 from btard_adversary.swarm import DELAY, GRADIENT_TIME, Swarm, Violation
 
 SAFETY, FRAMING, LIVENESS, ACCOUNTABILITY = "safety", "no framing", "liveness", "accountability"
@@ -133,10 +133,10 @@ def liars_of(watch: Watch, past: Transcript) -> set[PeerId]:
     return found
 
 
-def new_records(watch: Watch) -> list[Record]:
-    """What honest members have appended since the last look."""
-    peer = watch.swarm.members[0].id
-    return watch.swarm.records.get(peer, [])[watch.seen :]
+def new_records(watch: Watch, now: State, peer: PeerId | None = None) -> list[Record]:
+    """What an honest member has appended of the steps since the last look; some may be further than others."""
+    records = watch.swarm.records.get(peer or watch.swarm.members[0].id, [])
+    return [record for record in records[watch.seen :] if record.slot.step < now.step]
 
 
 # -- PROP-1: agreement ------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def agreement(watch: Watch, now: State) -> None:
     if len(set(views.values())) > 1:
         odd = sorted(views, key=lambda peer: list(views.values()).count(views[peer]))[0]
         watch.fail("PROP-1", SAFETY, f"{watch.name(odd)} holds another state than others after step {now.step - 1}")
-    logs = {tuple(r.head_after(b"") for r in watch.swarm.records.get(s.id, [])[watch.seen :]) for s in veterans(watch)}
+    logs = {tuple(r.head_after(b"") for r in new_records(watch, now, seat.id)) for seat in veterans(watch)}
     if len(logs) > 1:
         watch.fail("PROP-1", SAFETY, "honest members have different logs")
 
@@ -328,11 +328,11 @@ def paid(watch: Watch, now: State) -> None:
     applied = applied_attempts(watch)
     gone = {removal.peer for removal in now.removals}
     for deed in list(watch.deeds):
-        due = deed.slot.step + (deed.due == NEXT)
+        due = deed.slot.step + (deed.due in (NEXT, AFTER))
         if due > step:
             continue
         watch.deeds.remove(deed)
-        stands = applied.get(deed.slot.step) == deed.slot.attempt or deed.due != NOW
+        stands = deed.due in (AT_ONCE, NEXT) or applied.get(deed.slot.step) == deed.slot.attempt
         if deed.attacker in members and stands and not deed.victims & gone:
             where = f"{deed.slot.phase.name} of step {deed.slot.step}"
             watch.fail(
@@ -370,8 +370,9 @@ def randomness(watch: Watch, now: State) -> None:
 
 def check_draw(watch: Watch, now: State, opened: dict[PeerId, bytes]) -> None:
     """The randomness of the step just applied."""
-    if len(set(opened.values())) < len(opened):
-        watch.fail("PROP-7", SAFETY, "two members opened the same share")
+    honest = {opening for sender, opening in opened.items() if sender not in watch.coalition}
+    if any(list(opened.values()).count(opening) > 1 for opening in honest):
+        watch.fail("PROP-7", SAFETY, "an honest member's share was opened by another one, too")
     if now.randomness != combine(opened.values()):
         watch.fail("PROP-7", SAFETY, "the randomness of a step is not that of its openings")
 
@@ -413,7 +414,7 @@ def public_checks(watch: Watch, now: State) -> None:
 
 def belonging(watch: Watch, now: State) -> None:
     """Everything in the log was signed by a member for exactly its place; nobody without a seat gets one unseen."""
-    for record in new_records(watch):
+    for record in new_records(watch, now):
         for entry in record.entries:
             if entry is None:
                 continue
@@ -438,7 +439,7 @@ def seats(watch: Watch, now: State) -> None:
 def verdicts(watch: Watch, now: State) -> None:
     """Nobody is acquitted of a lie that it told; no part of an honest peer is on trial unless somebody misreports."""
     misreported = {step for recorder in watch.swarm.recorders.values() for step in recorder.misreported}
-    for record in new_records(watch):
+    for record in new_records(watch, now):
         for verdict in record.verdicts:
             accused, step = verdict.trial.accused, verdict.trial.step
             honest_part = verdict.trial.subject is Subject.AGGREGATE and accused not in watch.coalition
@@ -453,7 +454,7 @@ def verdicts(watch: Watch, now: State) -> None:
 def close_look(watch: Watch, now: State) -> None:
     """Remember how far the log has been read."""
     if veterans(watch):
-        watch.seen = len(watch.swarm.records.get(watch.swarm.members[0].id, []))
+        watch.seen += len(new_records(watch, now))
 
 
 CHECKS: tuple[Check, ...] = (

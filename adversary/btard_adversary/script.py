@@ -200,6 +200,12 @@ def check(script: Script, name: str) -> None:
     scene = script.scene
     if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
         raise ScriptError(f"'{name}': attackers are peers of the roster, and not all of them")
+    if scene.peers < 2 * scene.tolerated + 2 or len(set(scene.attackers)) > scene.tolerated:
+        raise ScriptError(f"'{name}': the properties are about n ≥ 2b + 2 peers of which at most b are attackers")
+    if scene.links and not scene.tolerated < 2 * scene.links < scene.peers:
+        raise ScriptError(f"'{name}': on the overlay everyone has links to more than b peers, and not to itself")
+    if not 0 <= scene.seed < 1 << 64 or not 1 <= scene.classes <= 8:
+        raise ScriptError(f"'{name}': a seed has 64 bits, and there are 1 to 8 determinism classes")
     if scene.links and scene.channel == "ideal":
         raise ScriptError(f"'{name}': an ideal channel has no links")
     if scene.channel not in ("broadcast", "ideal"):

@@ -189,7 +189,9 @@ def conspiracies(step: int, links: bool = True) -> st.SearchStrategy[list[Action
     """What a coalition does together: cover up a forged part, frame an aggregator, accuse in turn, eliminate honest
     peers, refuse the randomness, use the second attempt, let some see in the last moment what others never see."""
     everywhere = [covered(step), framing(step), accusing(step), complaining(step), joining(step), again(step, links)]
-    return st.one_of(*everywhere, *([refusing(step), late_echoes(step)] if links else []))
+    if not links:
+        return st.one_of(*everywhere)
+    return weighted((5, st.one_of(*everywhere)), (1, refusing(step)), (3, late_echoes(step)))
 
 
 @st.composite

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from btard.network.coalition import Recruiter, Seating
+from btard.network.coalition import BrokenAttack, Recruiter, Seating
 from btard.network.links import FaultyLinks, Links
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation
 from btard.network.virtual import NetworkSimulation
@@ -25,7 +25,7 @@ from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule as Rate
 from btard.protocol.update import Sgd, describe
 
-from btard_adversary.actions import Player, conduct_of
+from btard_adversary.actions import Player
 from btard_adversary.deeds import Recorder
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.witness import Witness
@@ -253,15 +253,15 @@ class Swarm:
         return Script(self.scene, tuple(self.actions))
 
     def act(self, *actions: Action) -> None:
-        """Add actions; each takes effect in its step, if that has not begun: the step after ``steps`` has, in a run
-        that has been played."""
+        """Add actions. Between two calls of :meth:`step`, step ``steps`` has already begun, so the earliest step that
+        can still be changed is ``steps + 1``."""
         for action in actions if self.coalition else ():
             self.actions.append(action)
             one = self.coalition[action.attacker % len(self.coalition)]
             for peer in self.coalition if action.attacker == ALL else (one,):
                 player = self.players[peer]
                 if isinstance(player, Player):
-                    player.chain.append(conduct_of(action, player.seating, self.roster))
+                    player.act(action, self.roster)
 
     def step(self) -> Observed | None:
         """Play to the next step boundary; None if the run is over. Raises :class:`Violation`."""
@@ -298,7 +298,7 @@ class Swarm:
         """One step of the simulation, whose errors are verdicts."""
         try:
             return next(self.playing, None)
-        except Violation:
+        except (Violation, BrokenAttack):
             raise
         except AgreementBroken as error:
             raise Violation("PROP-1", "safety", str(error)) from error

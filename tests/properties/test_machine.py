@@ -80,18 +80,40 @@ def test_a_late_answer_does_not_keep_a_peer_from_the_certificate_that_it_needs()
         run_script(Script(Scene(**{**vars(scene), "schedule": Schedule("lossy", 0, seed)}), acts))
 
 
-@pytest.mark.parametrize(
-    ("scene", "action"),
-    [
-        (Scene(7, 2, (0, 5), channel="ideal"), Action(ALL, 5, "alter", "COMMIT", field="notices", how=COMPLAIN)),
-        (Scene(6, 1, (0,), steps=5, channel="ideal"), Action(0, 6, "alter", "COMMIT", field="commitment", how="copy")),
-        (Scene(4, 1, (1,), channel="ideal"), Action(0, 1, "gradient", how="beyond the norm")),
-    ],
-    ids=["a complaint about one who has just left", "a commitment that nobody opens", "a part that counts as zeros"],
+IDEAL: dict[str, Any] = {"channel": "ideal"}
+TWO_LIES = (
+    Action(0, 1, "alter", "REPORT", field="inner_products", how="negate", attempt=0),
+    Action(1, 1, "drop", "REPORT", attempt=0),
 )
-def test_what_costs_nothing_is_not_asked_to_be_paid_for(scene: Scene, action: Action) -> None:
+TAKEN_BACK = (
+    Action(0, 3, "attack", how="misreported-norm"),
+    Action(0, 3, "alter", "REPORT", field="norms", how="halve"),
+)
+LEAVER = Scene(4, 1, (1,), 1, 2, seed=377, schedule=Schedule("random", 0, 24), leaver=1)
+
+
+@pytest.mark.parametrize(
+    ("scene", "acts"),
+    [
+        (Scene(7, 2, (0, 5), **IDEAL), (Action(ALL, 5, "alter", "COMMIT", field="notices", how=COMPLAIN),)),
+        (Scene(6, 1, (0,), steps=5, **IDEAL), (Action(0, 6, "alter", "COMMIT", field="commitment", how="copy"),)),
+        (Scene(4, 1, (1,), **IDEAL), (Action(0, 1, "gradient", how="beyond the norm"),)),
+        (Scene(), TWO_LIES),
+        (Scene(4, 1, (2,), seed=509, **IDEAL), TAKEN_BACK),
+        (LEAVER, (Action(0, 0, "alter", "COMMIT", field="part_hashes", how="zeros"),)),
+    ],
+    ids=[
+        "a complaint about one who has just left",
+        "a commitment that nobody opens",
+        "a part that counts as zeros",
+        "a false report in a void attempt",
+        "a false report that was taken back",
+        "some are a phase ahead of one who leaves",
+    ],
+)
+def test_what_costs_nothing_is_not_asked_to_be_paid_for(scene: Scene, acts: tuple[Action, ...]) -> None:
     """Found as false alarms of the harness."""
-    run_script(Script(scene, (action,)))
+    run_script(Script(scene, acts))
 
 
 def test_a_state_that_no_check_can_read_is_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
