@@ -22,10 +22,11 @@ KEPT = 40
 
 
 def trace(play: Play) -> bytes:
-    """What honest peers came to, in one hash: their logs, and when they applied their steps."""
+    """What honest peers came to, in one hash: their logs, their radii, and when they applied their steps."""
     swarm = play.swarm
     logs = [swarm.log_of(seat.id) for seat in swarm.simulation.honest]
-    return tagged_hash("btard/adversary/trace", *logs, repr(swarm.times).encode())
+    radii = [state.radii.radii.tobytes() for state in swarm.boundaries]
+    return tagged_hash("btard/adversary/trace", *logs, *radii, repr(swarm.times).encode())
 
 
 def reference_trace(script: Script) -> bytes:
