@@ -68,10 +68,8 @@ class Said:
     roster: Roster = ()
     true_echo: Envelope | None = None
     """If it is an echo: the honest one."""
-    right: dict[PeerId, bytes] = field(default_factory=dict)
-    """The digest of the honest frame, by recipient."""
     bodies: dict[PeerId, bytes] = field(default_factory=dict)
-    """Its body: of a part nothing else matters."""
+    """The body of the honest frame, by recipient: of a part nothing else matters."""
     shown: dict[PeerId, list[Envelope]] = field(default_factory=dict)
     """What really went to each recipient, in this slot and with a good signature."""
     delayed: bool = False
@@ -198,7 +196,7 @@ class Recorder(Conduct):
         if isinstance(honest, Envelope) and honest.sender == self.me:
             said = self.sent.setdefault(honest.slot, Said(honest.slot, honest.log_head, self.members, self.roster))
             said.true_echo = honest
-            said.right[recipient], said.bodies[recipient] = honest.signed_header.digest, honest.body
+            said.bodies[recipient] = honest.body
             mine = [e for e in map(readable, done) if e is not None and self.is_version(e, honest)]
             self.remember(honest.slot, recipient, [e for e in map(readable, done) if e is not None])
             said.delayed |= any(isinstance(frame, Later) for frame in done)
@@ -246,7 +244,7 @@ class Recorder(Conduct):
         """What was wrong with one message, from who got what; nothing is said of what may have come in time."""
         if said.delayed:
             return
-        owed = [peer for peer in said.right if peer in said.members]
+        owed = [peer for peer in said.bodies if peer in said.members]
         missed = [peer for peer in owed if not said.shown[peer]]
         versions = {e.signed_header.digest: e for peer in owed for e in said.shown[peer]}
         name = said.slot.phase.name
@@ -301,7 +299,7 @@ class Recorder(Conduct):
             return
         for what in wrong_fields(honest, said, workers, self.world.coalition) if slot.step < self.steps else ():
             self.note(slot, what, NOW)  # in the steps after the last only Commits are exchanged
-        for what in false_notices(honest, said):
+        for what in public_falsehoods(honest, said):
             self.note(slot, what, AT_ONCE)
         if isinstance(honest, Commit) and isinstance(said, Commit):
             more = {accusation.accused for accusation in set(said.accusations) - set(honest.accusations)}
@@ -368,7 +366,7 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
     return wrong
 
 
-def false_notices(honest: Any, said: Any) -> list[str]:
+def public_falsehoods(honest: Any, said: Any) -> list[str]:
     """Which falsehoods everyone can tell from the message alone."""
     wrong = []
     if isinstance(honest, Commit):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from btard_adversary.machine import Play
 from btard_adversary.script import Scene, Script
-from btard_adversary.strategies import conspiracies, schedules, several, weighted
+from btard_adversary.strategies import conspiracies, every_other, schedules, several, weighted
 from btard_adversary.swarm import Violation
 
 KEPT = 40
@@ -85,7 +85,7 @@ def elsewhere(draw: st.DrawFn, scene: Scene) -> Scene:
         return scene
     count = draw(st.integers(1, scene.tolerated))
     first = draw(st.integers(0, scene.peers - 1))
-    attackers = tuple(sorted((first + 2 * index) % scene.peers for index in range(count)))
+    attackers = every_other(first, count, scene.peers)
     return replace(
         scene, attackers=attackers, schedule=draw(schedules()), steps=max(scene.steps, draw(st.integers(3, 7)))
     )

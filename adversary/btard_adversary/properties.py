@@ -451,7 +451,7 @@ def verdicts(watch: Watch, now: State) -> None:
                 watch.fail("PROP-6", ACCOUNTABILITY, f"{watch.name(accused)} is acquitted of a lie in step {step}")
 
 
-def close_look(watch: Watch, now: State) -> None:
+def mark_as_read(watch: Watch, now: State) -> None:
     """Remember how far the log has been read."""
     if veterans(watch):
         watch.seen += len(new_records(watch, now))
@@ -470,7 +470,7 @@ CHECKS: tuple[Check, ...] = (
     verdicts,
     audits,
     paid,
-    close_look,
+    mark_as_read,
 )
 
 

@@ -51,6 +51,11 @@ SPARSE = 10
 """Most peers on a sparse overlay, where everyone passes everything on."""
 
 
+def every_other(first: int, count: int, peers: int) -> tuple[int, ...]:
+    """The places of ``count`` attackers in a ring of ``peers``, in ascending order."""
+    return tuple(sorted((first + 2 * index) % peers for index in range(count)))
+
+
 @st.composite
 def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
     """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
@@ -66,7 +71,7 @@ def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
     return Scene(
         peers=peers,
         tolerated=tolerated,
-        attackers=tuple(sorted((first + 2 * index) % peers for index in range(attackers))),
+        attackers=every_other(first, attackers, peers),
         validators=draw(st.integers(1, 3)),
         steps=draw(st.sampled_from([3, 3, 4, 4, 5, 6, 8 if tolerated > 1 else 11])),
         seed=draw(st.integers(0, 999)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -15,10 +15,10 @@ from btard.training import registry
 from btard_adversary import faulty
 from btard_adversary.fuzz import Campaign, campaign, search_attack
 from btard_adversary.variants import Variant
+from plugin import run_with_plugin
 from test_cli import btard
 
 pytest_plugins = "pytester"
-PLUGIN = "btard_adversary.pytest_plugin"
 
 
 def test_a_fault_is_found_shown_saved_and_replayed(tmp_path: Path) -> None:
@@ -115,9 +115,7 @@ def test_the_fixtures_fail_with_the_script_or_return_the_report(pytester: pytest
             assert fuzz_attack("mimic", examples=2).reach >= 0
         """
     )
-    installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
-    by_hand = [] if installed else ["-p", PLUGIN]  # pytest refuses to load it twice
-    result = pytester.runpytest_inprocess(*by_hand, "-p", "no:cacheprovider")
+    result = run_with_plugin(pytester)
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*PROP-7*", "*saved: *"])
 

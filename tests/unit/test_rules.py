@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,12 @@ from btard_adversary.rules import (
     save_finding,
     search_rule,
 )
+from plugin import PLUGIN, run_with_plugin
 
 pytest_plugins = "pytester"
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
 RULES = {name: target.split(":") for name, target in PROJECT["entry-points"]["btard.rules"].items()}
-PLUGIN = "btard_adversary.pytest_plugin"
 FEW = 300
 """Examples within which a planted mistake is found."""
 
@@ -399,9 +399,7 @@ def test_the_fixture_fails_with_the_report_and_saves_the_input(pytester: pytest.
             assert fuzz_rule("btard_adversary.baselines:coordinate_median").holds
         """
     )
-    installed = any(point.value == PLUGIN for point in entry_points(group="pytest11"))
-    by_hand = [] if installed else ["-p", PLUGIN]  # pytest refuses to load it twice
-    result = pytester.runpytest_inprocess(*by_hand, "-p", "no:cacheprovider")
+    result = run_with_plugin(pytester)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*claim BROKEN*", "saved: *my_mean-claim.json"])
 
