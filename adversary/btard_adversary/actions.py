@@ -6,33 +6,48 @@ would do. So any of them compose, with each other and with the named attacks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from btard.network.coalition import Recruiter, Seating
+from btard.network.coalition import BrokenAttack, Recruiter, Seating
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient
 from btard.protocol.broadcast import Answer, Frame, Offer, Relay, encode_frame
 from btard.protocol.encoding import encode, expand, tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.messages import Accusation, Commit, Envelope, Message, Phase, Reveal, Slot
+from btard.protocol.messages import (
+    Accusation,
+    Aggregate,
+    Commit,
+    Echo,
+    Envelope,
+    Message,
+    Phase,
+    Report,
+    Reveal,
+    Slot,
+    seal,
+)
 from btard.protocol.model import PeerId, ProtocolError
 from btard.protocol.mprng import combine, commitment, draw_validators, private_opening, uint64
 from btard.protocol.state import Attempt, Conduct, Later, Plan, State
 from btard.protocol.verification import Transcript
+from btard.training.registry import described, find_by_name, known_names
 
 from btard_adversary.attacks.aggregation import covering
 from btard_adversary.attacks.base import Attack
 from btard_adversary.attacks.membership import Idler
 from btard_adversary.attacks.protocol import Posted, Poster
-from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, catalogue, mutated
-from btard_adversary.script import ANY, Action, ScriptError
+from btard_adversary.mutations import BYTES, HEADERS, STRANGER, Context, catalogue, flipped, mutated
+from btard_adversary.script import ALL, ANY, Action, ScriptError
 from btard_adversary.witness import Witness
 
 ONCE = 1 << 40
 """A period so long that an attack acts in its first step only."""
+OFFERED = 1.5
+"""When a certificate is offered, in units of Δ after the echo."""
 RELAY, CERTIFICATE = "signatures of a relay", "a certificate"
 """What can be forged."""
 NOISE = "random bytes"
@@ -90,9 +105,10 @@ class Deviation(Poster):
     def context(self, run: bytes, slot: Slot, log_head: bytes, roster: tuple[PeerId, ...]) -> Context:
         """What mutations may take values from."""
         victim = self.victim()
-        heard = self.world.heard.get(victim, []) if isinstance(self.world, Witness) else []
-        signed = tuple(envelope.signed_header for envelope in heard)
-        return Context(self.me, run, slot, log_head, roster, victim, self.world.message_of(victim), signed)
+        heard = self.world.heard if isinstance(self.world, Witness) else {}
+        others = sorted(self.world.coalition - {self.me})
+        colluder = others[self.action.victim % len(others)] if others else b""
+        return Context(self.me, run, slot, log_head, roster, victim, self.world.message_of(victim), colluder, heard)
 
 
 def kind_of(frame: Frame) -> str:
@@ -133,6 +149,10 @@ def body_of(message: Message) -> bytes:
     return encode(message.to_item())
 
 
+BESIDE = "beside"
+"""What is changed goes out beside the honest frame, not in its place."""
+
+
 class Resign(Deviation):
     """Change an envelope as a whole, and sign it."""
 
@@ -140,8 +160,39 @@ class Resign(Deviation):
         """The changed envelope."""
         if not isinstance(honest, Envelope):
             return (honest,)
-        change = HEADERS.get(self.action.how)
-        return (honest,) if change is None else (self.resealed(change(honest)),)
+        changed = self.resealed(HEADERS[self.action.how](honest))
+        return (honest, changed) if self.action.field == BESIDE else (changed,)
+
+
+SOON, LATE = "at once", "when the phase is over"
+WHEN = (SOON, LATE)
+CONTRADICTED: dict[type[Any], tuple[str, str]] = {
+    Commit: ("commitment", "zeros"),
+    Aggregate: ("aggregate_hash", "zeros"),
+    Reveal: ("opening", "zeros"),
+    Report: ("norms", "double"),
+    Echo: ("vector", "change a colluder"),
+}
+"""How the second version of a message differs from the first."""
+
+
+class Contradict(Deviation):
+    """Send a second signed version of the same message or echo behind the first."""
+
+    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
+        """Both versions."""
+        if not isinstance(honest, Envelope):
+            return (honest,)
+        second = self.resealed(honest, self.otherwise(honest))
+        return honest, second if self.action.how == SOON else Later(second, LATE_BY)
+
+    def otherwise(self, honest: Envelope) -> bytes:
+        """The body of the second version."""
+        message, change = honest.message, CONTRADICTED.get(type(honest.message))
+        if message is None or change is None:
+            return flipped(honest.body)
+        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
+        return body_of(mutated(message, *change, self.context(honest.run, honest.slot, honest.log_head, roster)))
 
 
 class Twin(Deviation):
@@ -149,7 +200,7 @@ class Twin(Deviation):
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """What the copy says, from the step of the action to the end of that step."""
-        mine = isinstance(honest, Envelope) and honest.sender == self.me and honest.slot.step == self.action.step
+        mine = isinstance(honest, Envelope) and honest.sender == self.me and self.is_due(honest)
         if not mine or not isinstance(honest, Envelope) or not self.aims_at(recipient) or not self.action.to:
             return (honest,)
         return (self.copied(honest),)
@@ -181,6 +232,8 @@ class Drop(Deviation):
         return ()
 
 
+LATE_BY = 40.0
+"""How long after its phase a second version leaves, in units of Δ."""
 ROUND = 4.0
 """Length of a round of the fallback, in units of Δ (chapter ``broadcast``)."""
 DELAYS: dict[str, Callable[[int], float | None]] = {
@@ -192,6 +245,15 @@ DELAYS: dict[str, Callable[[int], float | None]] = {
     "until the next phase": lambda tolerated: None,
 }
 """How long something is held back, in units of Δ, from b_t; a relay leaves when the fallback begins."""
+
+
+FOR_EVER = "for others for ever"
+"""What an action does to the frames for others than its recipients: without it, they get theirs in time."""
+EARLIER = ("", "phase before", "body of an earlier step")
+"""Which earlier message is sent again: the first of its phase, the one before, or a body of the first in a new
+envelope."""
+NAMES = ("", "stranger")
+"""In whose name something is sent: the victim's, or a stranger's."""
 
 
 class Delay(Deviation):
@@ -312,7 +374,9 @@ class Forge(Deviation):
             return (Relay(honest.echo, tuple(sorted(chain.items()))),)
         if isinstance(honest, Answer):
             return (honest._replace(signatures=(bytes(64),) * len(roster)),)
-        return (honest, Offer(honest.slot._replace(part=0))) if isinstance(honest, Envelope) else (honest,)
+        return (
+            (honest, Later(Offer(honest.slot._replace(part=0)), OFFERED)) if isinstance(honest, Envelope) else (honest,)
+        )
 
 
 class Refuse(Deviation):
@@ -385,13 +449,27 @@ class AlterAggregate(Deviation):
         return np.asarray(changed, dtype=np.float32)
 
 
+NEARBY = "from nearby"
+"""The way to cover a part up that also says that it lies near enough."""
+
+
 class Cover(Deviation):
-    """Misreport s about the parts of the other colluders, so that their sums pass C2."""
+    """Misreport s about the parts of the other colluders, so that their sums pass C2; or also that their parts, and
+    mine, are near to my gradient, so that they pass C3 as far as the coalition can help it."""
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """What is missing for Σ s = 0 on their parts, as far as a report can say so (VER-2)."""
-        forgers = [peer for peer in transcript.workers if peer in self.world.coalition and peer != self.me]
-        return covering(self.world, transcript, honest, forgers, 1) if self.acts(state) else honest
+        if not self.acts(state):
+            return honest
+        near = self.action.how == NEARBY
+        colluders = [peer for peer in transcript.workers if peer in self.world.coalition]
+        forgers = [peer for peer in colluders if near or peer != self.me]
+        said = honest.copy()
+        if near:
+            forged = [transcript.workers.index(peer) for peer in forgers]
+            said[1, forged] = np.minimum(honest[1], state.config.distance_ratio * transcript.radii)[forged]
+        helpers = len(colluders) - (not near) if self.action.attacker == ALL else 1
+        return covering(self.world, transcript, said, forgers, max(helpers, 1))
 
 
 LIES = ("last step", "two steps ago", "two steps ago, whoever is my target")
@@ -421,22 +499,49 @@ class Leave(Deviation):
         return self.acts(state)
 
 
+IDLE, LAZY, TWICE = "idle", "lazy", "two commitments"
+BROUGHT = ("", IDLE, LAZY, TWICE, "honest")
+"""How a brought key behaves on probation. Unless told otherwise it commits to nothing that was computed; or it computes
+in every other step, or signs two commitments, or does all that is due."""
+
+
+class Lazy(Conduct):
+    """A key on probation that computes in every other step."""
+
+    def labour(self, state: State, honest: bytes) -> bytes:
+        """The hash, or no commitment."""
+        return b"" if state.step % 2 else honest
+
+
+BEHIND: dict[str, type[Conduct]] = {"": Idler, IDLE: Idler, LAZY: Lazy}
+
+
 class Bring(Deviation):
     """Bring a key that asks for a seat."""
 
-    brought = False
+    key: Identity | None = None
 
     def recruits(self, state: State) -> Sequence[tuple[Identity, Conduct]]:
-        """The key, once, at the first step boundary from the action's step on: behind it nobody computes."""
-        if self.brought or state.step < self.action.step:
+        """The key, once, at the first step boundary from the action's step on."""
+        if self.key is not None or state.step < self.action.step:
             return ()
-        self.brought = True
-        return [(Identity(tagged_hash("btard/adversary/brought", self.me, uint64(self.action.step))), Idler())]
+        self.key = Identity(tagged_hash("btard/adversary/brought", self.me, uint64(self.action.step)))
+        return [(self.key, BEHIND.get(self.action.how, Conduct)())]
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """A second commitment of my key, beside the one that others bring."""
+        if self.key is None or self.action.how != TWICE or not isinstance(honest, Commit) or slot.step == 0:
+            return honest
+        where = Slot(slot.step - 1, 0, Phase.PROBATION)
+        letter = seal(self.key, state.run, where, state.run, tagged_hash("btard/adversary/second", self.me))
+        others = [one for one in honest.letters if (one.sender, one.slot) != (letter.sender, where)]
+        return replace(honest, letters=tuple(sorted((*others, letter), key=lambda one: (one.sender, one.slot))))
 
 
 VERBS: dict[str, type[Deviation]] = {
     "alter": Alter,
     "resign": Resign,
+    "contradict": Contradict,
     "twin": Twin,
     "drop": Drop,
     "delay": Delay,
@@ -460,14 +565,24 @@ VERBS: dict[str, type[Deviation]] = {
 def conduct_of(action: Action, seating: Seating, first_roster: Sequence[PeerId]) -> Conduct:
     """The conduct that carries out ``action``; raises :class:`ScriptError` for an unknown one."""
     if action.do == "attack":
-        from btard.training.registry import find_by_name
-
-        factory = find_by_name("btard.attacks", "attack", action.how)
-        made: Conduct = factory(replace(seating, start=action.step))
-        return made
+        return seated_attack(action.how, replace(seating, start=action.step))
     if action.do not in VERBS:
         raise ScriptError(f"nobody can '{action.do}'")
     return VERBS[action.do](seating, action, first_roster)
+
+
+def seated_attack(name: str, seating: Seating) -> Conduct:
+    """A named attack in its place; raises :class:`ScriptError` for what is none."""
+    factory = find_by_name("btard.attacks", "attack", name)
+    if not callable(factory):
+        raise ScriptError(f"'{name}' is a {type(factory).__name__}, not an attack")
+    try:
+        made = factory(seating)
+    except Exception as error:
+        raise ScriptError(f"attack '{name}' cannot be seated: {described(error)}") from error
+    if not isinstance(made, Conduct):
+        raise ScriptError(f"'{name}' gives a {type(made).__name__}, not an attack")
+    return made
 
 
 TRIPPED = (ProtocolError, ValueError, LookupError, AttributeError, TypeError, StopIteration)
@@ -481,6 +596,8 @@ class Player(Conduct):
     def __init__(self, seating: Seating) -> None:
         self.seating, self.world = seating, seating.world
         self.chain: list[Conduct] = [Attack(seating)]
+        self.brought: list[Conduct] = []
+        """Those of the chain that are somebody's own attacks."""
         self.history = History()
 
     def act(self, action: Action, first_roster: Sequence[PeerId]) -> None:
@@ -488,35 +605,42 @@ class Player(Conduct):
         part = conduct_of(action, self.seating, first_roster)
         if isinstance(part, Replay):
             part.history = self.history
+        if ":" in action.how and action.do == "attack":
+            self.brought.append(part)
         self.chain.append(part)
+
+    def through(self, method: str, *arguments: Any) -> Any:
+        """What the chain makes of the last of ``arguments``, the honest value."""
+        *about, value = arguments
+        for part in self.chain:
+            with self.forgiving(part):
+                value = getattr(part, method)(*about, value)
+        return value
+
+    @contextmanager
+    def forgiving(self, part: Conduct) -> Iterator[None]:
+        """Skip a part that trips over what others have done; somebody's own attack that acts alone is broken."""
+        try:
+            yield
+        except TRIPPED as error:
+            if part in self.brought and len(self.chain) == 2 and not isinstance(error, ProtocolError):
+                raise BrokenAttack(f"attack {type(part).__name__} failed: {described(error)}") from error
 
     def gradient(self, state: State, honest: Float32) -> Float32:
         """Through the chain."""
-        for part in self.chain:
-            with suppress(*TRIPPED):
-                honest = part.gradient(state, honest)
-        return honest
+        return self.through("gradient", state, honest)  # type: ignore[no-any-return]
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
         """Through the chain."""
-        for part in self.chain:
-            with suppress(*TRIPPED):
-                honest = part.aggregate(state, attempt, inputs, honest)
-        return honest
+        return self.through("aggregate", state, attempt, inputs, honest)  # type: ignore[no-any-return]
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """Through the chain."""
-        for part in self.chain:
-            with suppress(*TRIPPED):
-                honest = part.report(state, transcript, honest)
-        return honest
+        return self.through("report", state, transcript, honest)  # type: ignore[no-any-return]
 
     def accusations(self, state: State, plan: Plan, honest: tuple[Accusation, ...]) -> tuple[Accusation, ...]:
         """Through the chain."""
-        for part in self.chain:
-            with suppress(*TRIPPED):
-                honest = part.accusations(state, plan, honest)
-        return honest
+        return self.through("accusations", state, plan, honest)  # type: ignore[no-any-return]
 
     def leaves(self, state: State) -> bool:
         """Whether any part of the chain leaves."""
@@ -532,37 +656,31 @@ class Player(Conduct):
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """Through the chain."""
-        for part in self.chain:
-            with suppress(*TRIPPED):
-                honest = part.say(state, slot, honest)
-        return honest
+        return self.through("say", state, slot, honest)  # type: ignore[no-any-return]
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """Every frame through the chain; bytes, and what leaves later, go as they are."""
         frames: list[Posted] = [honest]
         for part in self.chain:
-            frames = [changed for frame in frames for changed in posted(part, recipient, frame)]
+            frames = [changed for frame in frames for changed in self.posted(part, recipient, frame)]
         self.history.add(recipient, honest)
         return frames
 
-
-def posted(part: Conduct, recipient: PeerId, frame: Posted) -> list[Posted]:
-    """What one part of a chain puts on a link; a part that cannot make sense of a frame lets it pass."""
-    if isinstance(frame, (bytes, Later)):
-        return [frame]
-    try:
-        return list(part.post(recipient, frame))
-    except TRIPPED:
-        return [frame]
+    def posted(self, part: Conduct, recipient: PeerId, frame: Posted) -> list[Posted]:
+        """What one part of the chain puts on a link; a frame that it cannot make sense of passes."""
+        put = [frame]
+        if not isinstance(frame, (bytes, Later)):
+            with self.forgiving(part):
+                put = list(part.post(recipient, frame))
+        return put
 
 
 def ways(action: Action) -> Collection[str]:
     """Which ``how`` an action may have."""
-    from btard.training.registry import known_names
-
     return {
         "alter": {how for changes in catalogue().values() for how in changes},
         "resign": HEADERS,
+        "contradict": WHEN,
         "corrupt": {*BYTES, NOISE},
         "delay": {*DELAYS, ""},
         "replay": ("instead", "beside", ""),
@@ -570,6 +688,23 @@ def ways(action: Action) -> Collection[str]:
         "gradient": VALUES,
         "aggregate": VALUES,
         "accuse": {*LIES, ""},
+        "cover": ("", NEARBY),
+        "bring": BROUGHT,
         "forge": (RELAY, CERTIFICATE),
         "attack": {*known_names("btard.attacks"), *([action.how] if ":" in action.how else [])},
     }.get(action.do, (action.how,))
+
+
+FRAMES = ("message", "echo", "relay", "offer", "ask", "answer")
+"""What an action may be about."""
+
+
+def parts_of(action: Action) -> Collection[str]:
+    """Which ``field`` an action may have."""
+    return {
+        "alter": {field for _, field in catalogue()},
+        "delay": ("", FOR_EVER),
+        "resign": ("", BESIDE),
+        "replay": EARLIER,
+        "sign as": NAMES,
+    }.get(action.do, ("",))

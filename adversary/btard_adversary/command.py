@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from btard.network.coalition import BrokenAttack
 
 if TYPE_CHECKING:
     from btard_adversary.fuzz import Campaign
@@ -49,18 +52,28 @@ def fuzz(
     if minutes <= 0 or examples < 0 or jobs < 0:
         refuse("--minutes must be above 0, --examples and --jobs not below it")
     most, seconds = examples or 10**9, 60.0 * minutes
-    if list_variants:
-        show_variants(as_json)
-    elif replay is not None:
-        replay_file(replay, variant, as_json)
-    elif rule:
-        search_rule(rule, claim, peers, byzantine, seconds, examples, seed, out, as_json)
-    elif attack:
-        show_attack(attack, seconds, seed, most, out, as_json)
-    elif all_variants:
-        hunt_all(seconds, seed, most, jobs, blind, out, as_json)
-    else:
-        hunt(variant, seconds, seed, most, jobs, blind, out, as_json)
+    with broken_attacks_refused():
+        if list_variants:
+            show_variants(as_json)
+        elif replay is not None:
+            replay_file(replay, variant, as_json)
+        elif rule:
+            search_rule(rule, claim, peers, byzantine, seconds, examples, seed, out, as_json)
+        elif attack:
+            show_attack(attack, seconds, seed, most, out, as_json)
+        elif all_variants:
+            hunt_all(seconds, seed, most, jobs, blind, out, as_json)
+        else:
+            hunt(variant, seconds, seed, most, jobs, blind, out, as_json)
+
+
+@contextmanager
+def broken_attacks_refused() -> Iterator[None]:
+    """An attack whose code does not work is a wrong call; exit code 1 is for what is found."""
+    try:
+        yield
+    except BrokenAttack as broken:
+        refuse(str(broken))
 
 
 def refuse(sentence: str) -> None:

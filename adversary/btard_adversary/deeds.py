@@ -15,6 +15,8 @@ import numpy as np
 from btard.network.coalition import World
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.broadcast import Frame, decode_frame
+from btard.protocol.judging import equivocation, is_last_echo
+from btard.protocol.membership import is_letter
 from btard.protocol.messages import (
     ECHO,
     Accusation,
@@ -24,6 +26,7 @@ from btard.protocol.messages import (
     Envelope,
     Message,
     Phase,
+    Proof,
     Report,
     Reveal,
     Slot,
@@ -39,6 +42,8 @@ MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
 DISCLOSURES = (Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
 """In tolerance mode: phases in which somebody shows its gradient."""
+MISLEADING = (Phase.SCATTER, Phase.REPORT)
+"""Phases in which another message than the honest one can put an honest part on trial."""
 AT_ONCE, NOW, NEXT, AFTER = "at once", "now", "next", "after"
 """When a deed must have been paid for: in its phase, or before the next step is applied, whatever becomes of the
 attempt; before the attempt is applied, or before the next step is, if the attempt is applied at all."""
@@ -52,8 +57,8 @@ class Deed:
     slot: Slot
     text: str
     due: str
-    victims: frozenset[PeerId] = frozenset()
-    """The honest members whose word it rests on; if one of them is gone, nothing may follow."""
+    witnesses: tuple[frozenset[PeerId], ...] = ()
+    """The honest members whose word it rests on: one of each set. If all of a set are gone, nothing may follow."""
 
 
 @dataclass
@@ -84,8 +89,8 @@ class Recorder(Conduct):
         """``linked``: whether I have a link to everyone; on a sparse overlay what I withhold may come from others."""
         self.deeds: list[Deed] = []
         self.sent: dict[Slot, Said] = {}
-        self.baseline: dict[Slot, tuple[Message, Roster, Roster]] = {}
-        """What an honest peer would have said, the workers of the attempt, and its roster."""
+        self.baseline: dict[Slot, tuple[Message, Roster, State]] = {}
+        """What an honest peer would have said, the workers of the attempt, and the state in which it would have."""
         self.said: dict[Slot, Message] = {}
         """What was said instead."""
         self.mine: Float32 | None = None
@@ -98,8 +103,6 @@ class Recorder(Conduct):
         self.versions: dict[Slot, bytes] = {}
         """The digest of the first version of each agreed message of the last steps."""
         self.plan: Plan | None = None
-        self.steps = 0
-        """How many training steps the run has."""
         self.roster: Roster = ()
         self.members: frozenset[PeerId] = frozenset()
         """The honest members in the present attempt."""
@@ -112,9 +115,9 @@ class Recorder(Conduct):
         """Those of ``roster`` that are no colluders."""
         return frozenset(roster) - self.world.coalition
 
-    def note(self, slot: Slot, text: str, due: str, victims: Iterable[PeerId] = ()) -> None:
-        """Write down a deed."""
-        self.deeds.append(Deed(self.me, slot, text, due, frozenset(victims)))
+    def note(self, slot: Slot, text: str, due: str, *witnesses: Iterable[PeerId]) -> None:
+        """Write down a deed, and who can tell: one of each of the ``witnesses``."""
+        self.deeds.append(Deed(self.me, slot, text, due, tuple(frozenset(each) for each in witnesses)))
 
     # -- What is computed -------------------------------------------------------------------------
 
@@ -173,9 +176,8 @@ class Recorder(Conduct):
         """The player's message. What it says is judged once it is known what really went out."""
         self.run = state.run
         true = self.truth(state, honest)
-        self.baseline[slot] = true, self.plan.workers(state.roster) if self.plan else (), state.roster
+        self.baseline[slot] = true, self.plan.workers(state.roster) if self.plan else (), state
         self.roster, self.members = state.roster, self.honest_members(state.roster)
-        self.steps = state.config.steps
         done = self.player.say(state, slot, honest)
         self.said[slot] = done
         self.misreported |= {slot.step} if isinstance(true, Report) and done != true else set()
@@ -203,7 +205,8 @@ class Recorder(Conduct):
             said.shown.setdefault(recipient, []).extend(mine)
         if done != [honest]:
             self.altered += 1
-            self.misreported |= {honest.slot.step} if isinstance(honest, Envelope) else set()
+            if isinstance(honest, Envelope) and honest.slot.phase in MISLEADING:
+                self.misreported.add(honest.slot.step)
         return done
 
     def remember(self, now: Slot, recipient: PeerId, shown: list[Envelope]) -> None:
@@ -260,7 +263,8 @@ class Recorder(Conduct):
             if wrong:
                 self.note(said.slot, f"a part of {name} withheld or not the announced one", NEXT, wrong)
         elif len(versions) > 1:
-            self.note(said.slot, f"two versions of a message of {name}", NEXT, owed)
+            got = [[peer for peer in owed if e in said.shown[peer]] for e in versions.values()]
+            self.note(said.slot, f"two versions of a message of {name}", NEXT, *got)
         elif missed:
             self.note(said.slot, f"a message of {name} withheld", NEXT, missed)
         elif versions:
@@ -268,12 +272,15 @@ class Recorder(Conduct):
 
     def judge_echo(self, said: Said, owed: list[PeerId], missed: list[PeerId], versions: list[Envelope]) -> None:
         """An echo is owed to all honest members together: to withhold it from some of them is no use."""
+        twice = [peer for peer in owed if len({e.signed_header.digest for e in said.shown[peer]}) > 1]
+        if twice:
+            self.note(said.slot, f"two versions of an echo of {said.slot.phase.name}", NEXT, twice)
         if owed and len(missed) == len(owed):
             self.note(said.slot, f"an echo of {said.slot.phase.name} withheld from everyone", NEXT, owed)
         elif not missed and len(versions) == 1 and not isinstance(versions[0].message, Echo):
             self.note(said.slot, f"a malformed echo of {said.slot.phase.name}", NEXT, owed)
-        elif not missed and any(denied(said, version, self.world.coalition) for version in versions):
-            self.note(said.slot, f"an echo of {said.slot.phase.name} that denies honest messages", NEXT, owed)
+        elif not missed and (wronged := denied(said, versions) - self.world.coalition):
+            self.note(said.slot, f"an echo of {said.slot.phase.name} that denies honest messages", NEXT, owed, wronged)
 
     def opens(self, slot: Slot, opening: bytes) -> bytes:
         """The commitment that ``opening`` opens."""
@@ -289,7 +296,7 @@ class Recorder(Conduct):
 
     def judge_words(self, slot: Slot, said: Message | None) -> None:
         """What is wrong with what everyone was told."""
-        honest, workers, roster = self.baseline[slot]
+        honest, workers, state = self.baseline[slot]
         if isinstance(said, Commit):
             self.committed[slot[:2]] = said.commitment
         if isinstance(said, Reveal) and self.committed.get(slot[:2]) not in (None, self.opens(slot, said.opening)):
@@ -297,9 +304,9 @@ class Recorder(Conduct):
         if said is None or type(said) is not type(honest):
             self.note(slot, "a malformed message", AT_ONCE)
             return
-        for what in wrong_fields(honest, said, workers, self.world.coalition) if slot.step < self.steps else ():
-            self.note(slot, what, NOW)  # in the steps after the last only Commits are exchanged
-        for what in public_falsehoods(honest, said):
+        for what in wrong_fields(honest, said, workers, self.world.coalition):
+            self.note(slot, what, NOW)
+        for what in [*public_falsehoods(honest, said), *false_proofs(honest, said, state, self.world.coalition)]:
             self.note(slot, what, AT_ONCE)
         if isinstance(honest, Commit) and isinstance(said, Commit):
             more = {accusation.accused for accusation in set(said.accusations) - set(honest.accusations)}
@@ -307,7 +314,7 @@ class Recorder(Conduct):
             if false:
                 self.note(slot, "a false accusation", AT_ONCE, false - {self.me})
         complaints = set(said.notices.complaints) - set(honest.notices.complaints)
-        blamed = complaints & self.honest_members(roster)
+        blamed = complaints & self.honest_members(state.roster)
         if blamed:  # about somebody who is out it is moot
             self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE, blamed)
         if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
@@ -316,13 +323,14 @@ class Recorder(Conduct):
                 self.note(slot, "a false report about an honest peer's part", AFTER, liars)
 
 
-def denied(said: Said, shown: Envelope, coalition: frozenset[PeerId]) -> bool:
-    """Whether an echo says something else about an honest peer's message than an honest echo would."""
-    true, echo = said.true_echo.message if said.true_echo else None, shown.message
-    if not isinstance(true, Echo) or not isinstance(echo, Echo) or len(true.vector) != len(echo.vector):
-        return False
-    entries = zip(said.roster, true.vector, echo.vector, strict=False)
-    return any(a != b and peer not in coalition for peer, a, b in entries)
+def denied(said: Said, versions: Iterable[Envelope]) -> set[PeerId]:
+    """About whose messages an echo says something else than an honest echo would."""
+    true, wronged = said.true_echo.message if said.true_echo else None, set[PeerId]()
+    for echo in (version.message for version in versions):
+        if isinstance(true, Echo) and isinstance(echo, Echo) and len(true.vector) == len(echo.vector):
+            entries = zip(said.roster, true.vector, echo.vector, strict=False)
+            wronged |= {peer for peer, right, wrong in entries if right != wrong}
+    return wronged
 
 
 def readable(frame: Posted) -> Envelope | None:
@@ -372,10 +380,25 @@ def public_falsehoods(honest: Any, said: Any) -> list[str]:
     if isinstance(honest, Commit):
         wrong += ["another state hash"] * (honest.state_hash != said.state_hash)
         wrong += ["another number of part hashes"] * (len(honest.part_hashes) != len(said.part_hashes))
-        wrong += ["a forged letter"] * bool(set(said.letters) - set(honest.letters))
-    wrong += ["evidence that proves nothing"] * bool(set(said.notices.evidence) - set(honest.notices.evidence))
-    wrong += ["a forged echo"] * bool(set(said.notices.echoes) - set(honest.notices.echoes))
     return wrong
+
+
+def false_proofs(honest: Message, said: Message, state: State, coalition: frozenset[PeerId]) -> list[str]:
+    """What ``said`` brings and an honest peer does not, and is not what it should be: letters, evidence, echoes."""
+    wrong = []
+    if isinstance(honest, Commit) and isinstance(said, Commit):
+        letters = set(said.letters) - set(honest.letters)
+        wrong += ["a forged letter"] * (not all(is_letter(letter, state.run) for letter in letters))
+    evidence = set(said.notices.evidence) - set(honest.notices.evidence)
+    wrong += ["evidence that proves nothing"] * any(not may_prove(proof, state.run, coalition) for proof in evidence)
+    echoes = set(said.notices.echoes) - set(honest.notices.echoes)
+    wrong += ["a forged echo"] * (not all(is_last_echo(state, echo) for echo in echoes))
+    return wrong
+
+
+def may_prove(proof: Proof, run: bytes, coalition: frozenset[PeerId]) -> bool:
+    """Whether ``proof`` may be good: two versions of one message, or a part that a colluder may have signed."""
+    return equivocation(run, *proof) if len(proof) == 2 else proof[0].sender in coalition and proof[0].authentic
 
 
 def impossible_reports(honest: Report, said: Report) -> list[str]:

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from btard.protocol.bans import Departure, Departures, Fault, Removal
+from btard.protocol.butterfly_clip import carry
 from btard.protocol.encoding import expand, tagged_hash
 from btard.protocol.log import Finding
 from btard.protocol.messages import Commit, Report
 from btard.protocol.state import State
+from btard.protocol.step import Work
 
 from btard_adversary.variants import Variant, VariantError
 
@@ -41,12 +43,13 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Variant:
-    """A variant by name, or ``module:name`` of somebody's own; raises :class:`VariantError`."""
+    """A variant by name, or ``module:name`` of somebody's own, in which a hyphen may stand for an underscore. Raises
+    :class:`VariantError`."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     from btard.training.registry import find_by_name
 
-    found = find_by_name("btard.variants", "variant", name)
+    found = find_by_name("btard.variants", "variant", name.replace("-", "_") if ":" in name else name)
     if not isinstance(found, Variant):
         raise VariantError(f"'{name}' is a {type(found).__name__}, not a Variant")
     return found
@@ -470,6 +473,53 @@ def momentum_left_out(original: Any) -> Any:
     return apply
 
 
+@variant(".butterfly_clip:next_radii", "CLIP-3")
+def radii_jump(original: Any) -> Any:
+    """The clipping radius follows the reported norms at once, however far they are from the last radius."""
+
+    def next_radii(previous: Any, bounds: Any, factor: float, least: float, most: float) -> Any:
+        return np.clip(factor * carry(previous.medians, previous.bounds, bounds), least, most)
+
+    return next_radii
+
+
+@variant(".mprng:private_opening", "MPRNG-1")
+def shares_everyone_knows(original: Any) -> Any:
+    """What is opened follows from the run, the step and the attempt."""
+    return lambda secret, run, step, attempt: original(bytes(32), run, step, attempt)
+
+
+@variant(".step:prepare", "STEP-10")
+def closing_steps_unaudited(original: Any) -> Any:
+    """Nobody audits the last steps."""
+
+    def prepare(peer: Any, state: State, plan: Any) -> Any:
+        if state.step >= state.config.steps:
+            return Work(None, ())
+        return (yield from original(peer, state, plan))
+
+    return prepare
+
+
+@variant(".step:may_accuse", "VER-6")
+def accusations_in_retries(original: Any) -> Any:
+    """Accusations are heard in every attempt."""
+    return lambda state, attempt, sender, accusation: original(state, replace(attempt, number=0), sender, accusation)
+
+
+@variant(".judging:equivocation", "BAN-7")
+def attempts_confused(original: Any) -> Any:
+    """Messages of two attempts are taken for two versions of one message."""
+
+    def equivocation(run: bytes, first: Any, second: Any) -> bool:
+        same = first.slot._replace(attempt=0) == second.slot._replace(attempt=0)
+        if not first.run == second.run == run or first.sender != second.sender or not same:
+            return False
+        return bool(first.digest != second.digest and first.authentic and second.authentic)
+
+    return equivocation
+
+
 # -- Broadcast ---------------------------------------------------------------------------------------------
 
 
@@ -508,6 +558,29 @@ def second_versions_forgotten(original: Any) -> Any:
     return always(())(original)
 
 
+@variant(".broadcast:Ballot.vouch_for_all", "BCAST-7")
+def echoes_not_relayed(original: Any) -> Any:
+    """Nobody passes on the echoes that it has."""
+
+    def vouch_for_all(self: Any, began: float, length: float) -> Any:
+        self.fallback = began, length
+        yield from ()
+
+    return vouch_for_all
+
+
+@variant(".broadcast:vouched", "BCAST-7")
+def relays_unverified(original: Any) -> Any:
+    """Whoever a relayed echo names is believed to have passed it on."""
+    return lambda echo, signers, roster: all(peer in roster and peer != echo.sender for peer in signers)
+
+
+@variant(".broadcast:Ballot.signed_mine", "BCAST-4")
+def certificates_unverified(original: Any) -> Any:
+    """The signatures in a certificate are not looked at."""
+    return lambda self, peer, signature: self.mine is not None
+
+
 # -- Membership --------------------------------------------------------------------------------------------
 
 
@@ -532,3 +605,9 @@ def probation_uninspected(original: Any) -> Any:
 def seats_for_nothing(original: Any) -> Any:
     """Probation is over as soon as it begins."""
     return lambda peers, tolerated, most: 0
+
+
+@variant(".membership:read_letters", "MEMB-5")
+def two_commitments_forgiven(original: Any) -> Any:
+    """A candidate may commit to two gradients of one step."""
+    return lambda state, delivered, departures: original(state, delivered, Departures(departures.slot))

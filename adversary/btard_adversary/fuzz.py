@@ -24,11 +24,14 @@ from btard_adversary.machine import Counts, Play, SwarmMachine, Variation, verdi
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
+from btard_adversary.sweep import swept
 from btard_adversary.variants import Variant
 
 BATCH = 2
 """Examples that Hypothesis is asked for at a time: the simplest one, which is not counted, and a fresh one. Of more, it
 derives five of six from those before, and a campaign meets far fewer different deeds."""
+SWEPT = 8
+"""Scripts of the sweep between two batches. They are not compared with the reference, which would take as long again."""
 TARGETED = 15
 """Examples of a search with a target, where deriving is the point."""
 STEPS = 8
@@ -126,29 +129,35 @@ def campaign(
     first_seed: int = 0,
     examples: int = EXAMPLES,
     blind: bool = False,
+    job: int = 0,
+    jobs: int = 1,
 ) -> Campaign:
     """Fuzz the reference, or the variant ``name``, in this process: until ``seconds`` are over, ``examples`` swarms
-    have been played, or a property breaks. The same seed plays the same swarms."""
+    have been played, or a property breaks. The same seed plays the same swarms; each of ``jobs`` processes others."""
     done = Campaign(name.name if isinstance(name, Variant) else name)
     with seldom_collecting():
-        search(done, variation(name), not name, seconds, first_seed, examples, blind)
+        search(done, variation(name), seconds, first_seed, examples, blind, job, jobs)
     return done
 
 
 def search(
-    done: Campaign, vary: Variation, traced: bool, seconds: float, first_seed: int, examples: int, blind: bool
+    done: Campaign, vary: Variation, seconds: float, first_seed: int, examples: int, blind: bool, job: int, jobs: int
 ) -> None:
     """Play batches of swarms, and write what happens into ``done``."""
+    reference = vary is nullcontext
     began, batch, pool, played = time.monotonic(), 0, Pool(), set[Script]()
     while time.monotonic() - began < seconds and done.counts.swarms < examples and done.found is None:
         machine = machine_of(vary, blind, played)
-        if vary is not nullcontext:
+        if not reference:
             machine.look = staticmethod(pool.look)
-        number = first_seed * 1_000_003 + batch
+        number = (first_seed + 7919 * job) * 1_000_003 + batch
         tracer = Tracer()
-        trace = traced and batch % TRACED == 0
+        trace = reference and batch % TRACED == 0
         with tracer.on() if trace else nullcontext():
             violation = run_batch(machine, number, BATCH)
+        if violation is None and not blind:
+            first = job + jobs * batch * SWEPT
+            violation = run_sweep(machine, first_seed, range(first, first + jobs * SWEPT, jobs))
         if violation is None and pool.scripts and not blind:
             violation = run_guided(machine, number, BATCH, pool)
         done.differed, done.compared = pool.differed, pool.compared
@@ -215,24 +224,38 @@ def run_batch(machine: type[SwarmMachine], number: int, examples: int) -> Violat
     return None
 
 
-def run_guided(machine: type[SwarmMachine], number: int, examples: int, pool: Pool) -> Violation | None:
-    """Play scripts that grow out of those in which the variant differs."""
-    starts = list(pool.scripts)
-
-    def one(script: Script) -> None:
-        machine.last, play = script, Play(script.scene, machine.variant)
-        play.swarm.act(*script.actions)
-        try:
-            play.finish()
-            pool.look(play)
-        finally:
-            machine.count(play)
-
+def run_sweep(machine: type[SwarmMachine], order: int, places: range) -> Violation | None:
+    """Play the next scripts of the sweep."""
     try:
-        seed(number)(batch_settings(examples)(given(grown(starts))(one)))()
+        for place in places:
+            play_script(machine, swept(order, place), lambda play: None)
     except Violation as violation:
         return violation
     return None
+
+
+def run_guided(machine: type[SwarmMachine], number: int, examples: int, pool: Pool) -> Violation | None:
+    """Play scripts that grow out of those in which the variant differs."""
+
+    def one(script: Script) -> None:
+        play_script(machine, script, machine.look)
+
+    try:
+        seed(number)(batch_settings(examples)(given(grown(list(pool.scripts)))(one)))()
+    except Violation as violation:
+        return violation
+    return None
+
+
+def play_script(machine: type[SwarmMachine], script: Script, look: Callable[[Play], None]) -> None:
+    """Play one script under watch as the machine would; ``look`` gets the run that ended well."""
+    machine.last, play = script, Play(script.scene, machine.variant)
+    play.swarm.act(*script.actions)
+    try:
+        play.finish()
+        look(play)
+    finally:
+        machine.count(play)
 
 
 # -- Making scripts short ----------------------------------------------------------------------------
@@ -301,6 +324,8 @@ def simpler_scenes(scene: Scene) -> Iterator[Callable[[Scene], Scene]]:
         yield lambda s: replace(s, newcomer=0)
     if scene.leaver:
         yield lambda s: replace(s, leaver=0)
+    if scene.returning:
+        yield lambda s: replace(s, returning=0)
     if scene.classes > 1:
         yield lambda s: replace(s, classes=1)
     if scene.links:
@@ -436,7 +461,7 @@ def shared(
     whole = Campaign(name)
     share = -(-examples // max(1, jobs))
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        parts = [pool.submit(campaign, name, seconds, first_seed + 7919 * job, share, blind) for job in range(jobs)]
+        parts = [pool.submit(campaign, name, seconds, first_seed, share, blind, job, jobs) for job in range(jobs)]
         for part in parts:
             done = part.result()
             whole.counts.add(done.counts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -48,17 +48,29 @@ class Play:
         self.steps = 0
         self.quiet = 0
         """For how many steps nobody has had anything to attack with."""
+        self.broken = False
+        """Whether a property has been violated; then there is nothing more to play."""
 
     def step(self) -> bool:
         """Play one step and check it; whether there was one."""
-        if not self.advance():
-            return False
-        self.watch.after_step()
-        return True
+        with self.noticing():
+            if not self.advance():
+                return False
+            self.watch.after_step()
+            return True
+
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """Notice a violation on its way."""
+        try:
+            yield
+        except Violation:
+            self.broken = True
+            raise
 
     def advance(self) -> bool:
         """Play one step unchecked; whether there was one. A run is over soon after its last attacker."""
-        if self.quiet > AFTERMATH or self.swarm.step() is None:
+        if self.broken or self.quiet > AFTERMATH or self.swarm.step() is None:
             return False
         self.steps += 1
         self.quiet = 0 if self.swarm.contested else self.quiet + 1
@@ -68,7 +80,9 @@ class Play:
         """Play to the end, and let an auditor look at the log."""
         while self.step():
             pass
-        at_the_end(self.watch)
+        if not self.broken:
+            with self.noticing():
+                at_the_end(self.watch)
 
     @property
     def counts(self) -> Counts:

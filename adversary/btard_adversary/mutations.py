@@ -7,8 +7,8 @@ values from, and returns what is said instead; a value that does not change is n
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, get_type_hints
 
@@ -52,8 +52,26 @@ class Context:
     """An honest member, chosen by the action."""
     theirs: Message | None = None
     """What the victim is about to say in the same phase."""
-    signed: tuple[SignedHeader, ...] = ()
-    """What the victim has signed, the latest last."""
+    colluder: PeerId = b""
+    """Another attacker, if there is one."""
+    heard: Mapping[PeerId, Sequence[Envelope]] = field(default_factory=dict)
+    """What each honest peer has signed, the latest last."""
+
+    @property
+    def signed(self) -> list[SignedHeader]:
+        """What the victim has signed, the latest last."""
+        return [envelope.signed_header for envelope in self.heard.get(self.victim, ())]
+
+    @property
+    def parts(self) -> list[SignedHeader]:
+        """Signed parts of the exchange that ends with this phase, in this attempt or another: the victim's, or if it
+        has sent none those of another honest peer."""
+        exchange = Phase.SCATTER if self.slot.phase is Phase.AGGREGATE else Phase.GATHER
+        for peer in (self.victim, *sorted(self.heard)):
+            found = [one.signed_header for one in self.heard.get(peer, ()) if one.slot.phase is exchange]
+            if found:
+                return found
+        return []
 
 
 Mutation = Callable[[Any, Context], Any]
@@ -178,13 +196,12 @@ def same_phase(context: Context) -> list[SignedHeader]:
 def old_part(context: Context) -> list[SignedHeader]:
     """A part from before this attempt, the latest one."""
     now = context.slot.step, context.slot.attempt
-    parts = [header for header in context.signed if not header.slot.phase.agreed and header.slot[:2] != now]
-    return parts[-1:]
+    return [header for header in context.parts if header.slot[:2] != now][-1:]
 
 
 def true_part(context: Context) -> list[SignedHeader]:
     """The latest part."""
-    return [header for header in context.signed if not header.slot.phase.agreed][-1:]
+    return context.parts[-1:]
 
 
 def show_echo(value: Notices, context: Context) -> Notices:
@@ -211,13 +228,14 @@ def state(fault: int) -> Mutation:
     return mutate
 
 
-def other_entry(value: tuple[bytes | None, ...], context: Context, entry: Callable[[bytes], bytes | None]) -> Any:
-    """An echo with the victim's entry changed."""
-    if context.victim not in context.roster or len(value) != len(context.roster):
+def other_entry(
+    value: tuple[bytes | None, ...], context: Context, peer: PeerId, entry: Callable[[bytes], bytes | None]
+) -> Any:
+    """An echo with the entry of ``peer`` changed."""
+    if peer not in context.roster or len(value) != len(context.roster):
         return value
-    index = context.roster.index(context.victim)
-    old = value[index]
-    return (*value[:index], entry(old or bytes(32)), *value[index + 1 :])
+    index = context.roster.index(peer)
+    return (*value[:index], entry(value[index] or bytes(32)), *value[index + 1 :])
 
 
 BY_TYPE: dict[Any, dict[str, Mutation]] = {
@@ -239,8 +257,10 @@ BY_TYPE: dict[Any, dict[str, Mutation]] = {
         "zeros": lambda value, context: (bytes(32),) * len(value),
     },
     tuple[Hash | None, ...]: {
-        "deny one": lambda value, context: other_entry(value, context, lambda old: None),
-        "change one": lambda value, context: other_entry(value, context, flipped),
+        "deny one": lambda value, context: other_entry(value, context, context.victim, lambda old: None),
+        "change one": lambda value, context: other_entry(value, context, context.victim, flipped),
+        "deny a colluder": lambda value, context: other_entry(value, context, context.colluder, lambda old: None),
+        "change a colluder": lambda value, context: other_entry(value, context, context.colluder, flipped),
         "nothing": lambda value, context: (None,) * len(value),
         "one less": lambda value, context: value[:-1],
     },
@@ -309,15 +329,15 @@ def catalogue() -> dict[tuple[str, str], dict[str, Mutation]]:
     """All mutations, by the name of the message type and the field, then by name."""
     found: dict[tuple[str, str], dict[str, Mutation]] = {}
     for kind in TYPES:
-        for field, declared in declared_fields(kind).items():
-            found[kind.__name__, field] = {**BY_TYPE[declared], **BY_FIELD.get((kind, field), {})}
+        for name, declared in declared_fields(kind).items():
+            found[kind.__name__, name] = {**BY_TYPE[declared], **BY_FIELD.get((kind, name), {})}
     return found
 
 
 def declared_fields(kind: type[Any]) -> dict[str, Any]:
     """The fields of a message type, with their declared types."""
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in fields(kind)} if is_dataclass(kind) else {}
+    return {one.name: hints[one.name] for one in fields(kind)} if is_dataclass(kind) else {}
 
 
 def mutated(message: Message, field: str, how: str, context: Context) -> Message:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from btard.conformance.audit import Auditor, Recomputation, UnclosedLog
 from btard.network.simulator import Seat
 from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, float32_bytes, norm
-from btard.protocol.bans import Departure
+from btard.protocol.bans import Departure, remaining_roster, remaining_tolerance
 from btard.protocol.butterfly_clip import distance_bound, residual
 from btard.protocol.log import Record, Subject
 from btard.protocol.membership import probation_length
@@ -24,6 +24,7 @@ from btard.protocol.messages import Phase, Reveal, body_hash
 from btard.protocol.model import PeerId, ProtocolError, validator_count
 from btard.protocol.mprng import combine, draw_validators, gradient_seed
 from btard.protocol.state import Plan, State, plan_step
+from btard.protocol.step import CLOSING_STEPS
 from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
 
 from btard_adversary.deeds import AFTER, AT_ONCE, NEXT, Deed
@@ -46,13 +47,14 @@ class Watch:
     """The properties of one run; it remembers what they need of earlier steps."""
 
     swarm: Swarm
-    plans: dict[int, Plan] = field(default_factory=dict)
     applied: dict[int, Transcript] = field(default_factory=dict)
     """The applied attempts by step, as they were when they were applied."""
     liars: dict[int, set[PeerId]] = field(default_factory=dict)
     """Attackers whose commitments or reports of a step are not true, by step."""
     deeds: list[Deed] = field(default_factory=list)
     """Deeds that are still to be paid for."""
+    shares: set[bytes] = field(default_factory=set)
+    """What honest members have opened."""
     seen: int = 0
     """Records looked at so far."""
     served: Counter[PeerId] = field(default_factory=Counter)
@@ -90,7 +92,6 @@ class Watch:
                 self.liars[past.step] = liars_of(self, past)
         self.served.update(candidate.peer for candidate in now.probation)
         self.least = min(self.least, probation_length(len(now.roster), now.tolerated, now.config.validators))
-        self.plans[now.step] = plan_step(now)
         self.last = now
 
     def fail(self, identifier: str, side: str, sentence: str) -> None:
@@ -133,10 +134,22 @@ def liars_of(watch: Watch, past: Transcript) -> set[PeerId]:
     return found
 
 
-def new_records(watch: Watch, now: State, peer: PeerId | None = None) -> list[Record]:
-    """What an honest member has appended of the steps since the last look; some may be further than others."""
-    records = watch.swarm.records.get(peer or watch.swarm.members[0].id, [])
+def records_of(watch: Watch) -> list[Record]:
+    """The log of an honest member from the first roster, as far as it is; newcomers' logs begin later."""
+    founders = founding_members(watch)
+    return watch.swarm.records.get(founders[0].id, []) if founders else []
+
+
+def new_records(watch: Watch, now: State, records: list[Record] | None = None) -> list[Record]:
+    """What has been appended of the steps since the last look; some members may be further than others."""
+    records = records_of(watch) if records is None else records
     return [record for record in records[watch.seen :] if record.slot.step < now.step]
+
+
+def founding_members(watch: Watch) -> list[Seat]:
+    """Honest members that have had their seats from the first."""
+    founders = set(watch.swarm.roster) - watch.swarm.returned.keys()
+    return [seat for seat in watch.swarm.members if seat.id in founders]
 
 
 # -- PROP-1: agreement ------------------------------------------------------------------------------
@@ -154,14 +167,9 @@ def agreement(watch: Watch, now: State) -> None:
     if len(set(views.values())) > 1:
         odd = sorted(views, key=lambda peer: list(views.values()).count(views[peer]))[0]
         watch.fail("PROP-1", SAFETY, f"{watch.name(odd)} holds another state than others after step {now.step - 1}")
-    logs = {tuple(r.head_after(b"") for r in new_records(watch, now, seat.id)) for seat in veterans(watch)}
-    if len(logs) > 1:
+    logs = [new_records(watch, now, watch.swarm.records.get(seat.id, [])) for seat in founding_members(watch)]
+    if len({tuple(record.head_after(b"") for record in log) for log in logs}) > 1:
         watch.fail("PROP-1", SAFETY, "honest members have different logs")
-
-
-def veterans(watch: Watch) -> list[Seat]:
-    """Honest members from the first roster."""
-    return [seat for seat in watch.swarm.members if seat.id in watch.swarm.roster]
 
 
 # -- PROP-2: no framing -----------------------------------------------------------------------------
@@ -195,7 +203,7 @@ def counting(watch: Watch, now: State) -> None:
     if past is not None and len(past.workers) < 2 * past.tolerated + 1:
         watch.fail("PROP-3", SAFETY, f"{len(past.workers)} workers with b_t = {past.tolerated} in step {past.step}")
     names = [r.peer for r in now.removals if r.how not in (Departure.LEFT, Departure.REFUSED)]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) and not now.arrivals:
         watch.fail("PROP-3", SAFETY, "a peer was removed twice")
     validators = validator_count(len(now.roster), now.tolerated, now.config.validators)
     if len(now.roster) < 2 * now.tolerated + validators + 1:
@@ -277,21 +285,48 @@ def check_part(
 
 def audits(watch: Watch, now: State) -> None:
     """Who lied in step t − 2 and was audited by an honest validator is out; validators are drawn by lot."""
-    step = now.step - 1
-    plan = watch.plans.get(step)
-    if plan is None:
-        return
-    members = set(now.roster)
+    for plan in plans_of(watch, now):
+        check_targets(watch, now, plan)
+        check_candidates(watch, now, plan)
+        check_roles(watch, now, plan)
+
+
+def plans_of(watch: Watch, now: State) -> list[Plan]:
+    """The plans of the steps since the last boundary: of one, or at the end of a run of its closing steps."""
+    before = watch.last
+    if before is None:
+        return []
+    plans = [plan_step(before)]
+    if now.step == now.config.steps + CLOSING_STEPS:
+        plans.append(plan_step(between_closing_steps(watch, now, before)))
+    return plans
+
+
+def between_closing_steps(watch: Watch, now: State, before: State) -> State:
+    """The agreed state between the two closing steps, at which nobody looks on: from ``before`` them and the log."""
+    gone = [removal for removal in now.removals[len(before.removals) :] if removal.slot.step == before.step]
+    left = [removal for removal in gone if removal.how is not Departure.REFUSED]
+    drawn = [
+        combine(dict(openings(record)).values())
+        for record in new_records(watch, now)
+        if record.slot.step == before.step and record.slot.phase is Phase.REVEAL
+    ]
+    return replace(
+        before,
+        step=before.step + 1,
+        roster=remaining_roster(before.roster, left),
+        tolerated=remaining_tolerance(before.tolerated, left),
+        randomness=drawn[-1] if drawn else before.randomness,
+    )
+
+
+def check_targets(watch: Watch, now: State, plan: Plan) -> None:
+    """Who lied two steps ago, and whose auditor is an honest member, is out."""
     for validator, target in plan.targets.items():
-        honest = validator not in watch.coalition and validator in members
-        if honest and target in watch.liars.get(step - 2, ()) and target in members:
-            watch.fail(
-                "PROP-6",
-                ACCOUNTABILITY,
-                f"{watch.name(target)} lied in step {step - 2}, was audited in step {step}, and has its seat",
-            )
-    check_candidates(watch, now, plan)
-    check_roles(watch, now, plan)
+        honest = validator not in watch.coalition and validator in now.roster
+        if honest and target in watch.liars.get(plan.step - 2, ()) and target in now.roster:
+            what = f"lied in step {plan.step - 2}, was audited in step {plan.step}, and has its seat"
+            watch.fail("PROP-6", ACCOUNTABILITY, f"{watch.name(target)} {what}")
 
 
 def check_candidates(watch: Watch, now: State, plan: Plan) -> None:
@@ -320,7 +355,7 @@ def check_roles(watch: Watch, now: State, plan: Plan) -> None:
         watch.fail("PROP-6", SAFETY, f"the workers of step {plan.step} are not those that the lots left")
 
 
-def paid(watch: Watch, now: State) -> None:
+def deeds_paid(watch: Watch, now: State) -> None:
     """Every provable deviation cost its author the seat in time."""
     step, members = now.step - 1, set(now.roster)
     for recorder in watch.swarm.recorders.values():
@@ -333,7 +368,8 @@ def paid(watch: Watch, now: State) -> None:
             continue
         watch.deeds.remove(deed)
         stands = deed.due in (AT_ONCE, NEXT) or applied.get(deed.slot.step) == deed.slot.attempt
-        if deed.attacker in members and stands and not deed.victims & gone:
+        lost = any(witnesses <= gone for witnesses in deed.witnesses if witnesses)
+        if deed.attacker in members and stands and not lost:
             where = f"{deed.slot.phase.name} of step {deed.slot.step}"
             watch.fail(
                 "PROP-6", ACCOUNTABILITY, f"{watch.name(deed.attacker)} keeps its seat after {deed.text} ({where})"
@@ -343,7 +379,7 @@ def paid(watch: Watch, now: State) -> None:
 def applied_attempts(watch: Watch) -> dict[int, int]:
     """The number of the last attempt of every step in the log."""
     found: dict[int, int] = {}
-    for record in watch.swarm.records.get(watch.swarm.members[0].id, []):
+    for record in records_of(watch):
         found[record.slot.step] = max(found.get(record.slot.step, 0), record.slot.attempt)
     return found
 
@@ -353,18 +389,16 @@ def applied_attempts(watch: Watch) -> dict[int, int]:
 
 def randomness(watch: Watch, now: State) -> None:
     """r_t is made of members' openings, no two of which are the same; honest shares are fresh in every attempt."""
-    if veterans(watch)[:1] != watch.swarm.members[:1]:
-        return
     attempts = applied_attempts(watch)
-    fresh: set[bytes] = set()
-    for record in watch.swarm.records.get(watch.swarm.members[0].id, []):
-        opened = dict(openings(record))
-        mine = {opening for sender, opening in opened.items() if sender not in watch.coalition}
-        if mine & fresh:
-            watch.fail("PROP-7", SAFETY, f"a share is opened again in step {record.slot.step}")
-        fresh |= mine
-        step, attempt = record.slot.step, record.slot.attempt
-        if record.slot.phase is Phase.REVEAL and attempts.get(step) == attempt and step == now.step - 1:
+    for record in new_records(watch, now):
+        slot, opened = record.slot, dict(openings(record))
+        mine = {peer: opening for peer, opening in opened.items() if peer not in watch.coalition}
+        if watch.shares.intersection(mine.values()):
+            watch.fail("PROP-7", SAFETY, f"a share is opened again in step {slot.step}")
+        if any(opening != watch.swarm.opening(peer, now.run, slot) for peer, opening in mine.items()):
+            watch.fail("PROP-7", SAFETY, f"an honest share of step {slot.step} is not the one that its secret gives")
+        watch.shares.update(mine.values())
+        if slot.phase is Phase.REVEAL and attempts.get(slot.step) == slot.attempt and slot.step == now.step - 1:
             check_draw(watch, now, opened)
 
 
@@ -436,25 +470,29 @@ def seats(watch: Watch, now: State) -> None:
             watch.fail("PROP-13", SAFETY, f"{watch.name(peer)} has a seat after {served} steps of probation")
 
 
-def verdicts(watch: Watch, now: State) -> None:
-    """Nobody is acquitted of a lie that it told; no part of an honest peer is on trial unless somebody misreports."""
-    misreported = {step for recorder in watch.swarm.recorders.values() for step in recorder.misreported}
+def acquittals(watch: Watch, now: State) -> None:
+    """Nobody is acquitted of a lie that it told."""
     for record in new_records(watch, now):
         for verdict in record.verdicts:
             accused, step = verdict.trial.accused, verdict.trial.step
-            honest_part = verdict.trial.subject is Subject.AGGREGATE and accused not in watch.coalition
-            if honest_part and step not in misreported:
-                what = f"the part of {watch.name(accused)} is on trial in step {step}, where no report was altered"
-                watch.fail("PROP-8", SAFETY, what)
             lied = accused in watch.liars.get(step, ()) and verdict.trial.subject is Subject.WORKER
             if lied and not verdict.findings:
                 watch.fail("PROP-6", ACCOUNTABILITY, f"{watch.name(accused)} is acquitted of a lie in step {step}")
 
 
+def honest_parts(watch: Watch, now: State) -> None:
+    """No part of an honest peer is on trial unless somebody misreports."""
+    misreported = {step for recorder in watch.swarm.recorders.values() for step in recorder.misreported}
+    for trial in (verdict.trial for record in new_records(watch, now) for verdict in record.verdicts):
+        honest = trial.subject is Subject.AGGREGATE and trial.accused not in watch.coalition
+        if honest and trial.step not in misreported:
+            part = f"the part of {watch.name(trial.accused)} is on trial in step {trial.step}"
+            watch.fail("PROP-8", SAFETY, f"{part}, where no report was altered")
+
+
 def mark_as_read(watch: Watch, now: State) -> None:
     """Remember how far the log has been read."""
-    if veterans(watch):
-        watch.seen += len(new_records(watch, now))
+    watch.seen += len(new_records(watch, now))
 
 
 CHECKS: tuple[Check, ...] = (
@@ -467,9 +505,10 @@ CHECKS: tuple[Check, ...] = (
     randomness,
     belonging,
     seats,
-    verdicts,
+    acquittals,
+    honest_parts,
     audits,
-    paid,
+    deeds_paid,
     mark_as_read,
 )
 
@@ -478,7 +517,7 @@ def at_the_end(watch: Watch) -> None:
     """PROP-9: the auditor of the unaltered reference, given the log of any honest member, comes to the same
     conclusions; for one seed in four also without recomputation."""
     swarm = watch.swarm
-    seat = next((seat for seat in swarm.members if seat.id in swarm.roster), None)
+    seat = next(iter(founding_members(watch)), None)
     if seat is None:
         return
     known = Recomputation(swarm.task.gradient, swarm.task.initial_parameters(), swarm.contents)
@@ -487,11 +526,20 @@ def at_the_end(watch: Watch) -> None:
         states = [concluded(swarm, log, known), *([concluded(swarm, log, None)] if swarm.scene.seed % 4 == 0 else [])]
     except ProtocolError as error:
         raise Violation("PROP-9", SAFETY, f"an auditor refuses the log: {error}") from error
-    if any(state.removals != now.removals for state in states):
-        raise Violation("PROP-9", SAFETY, "an auditor finds other removals in the log")
+    for state in states:
+        compare_conclusions(now, state)
     mine, derived = seat.state.replica, states[0].replica
     if mine is not None and derived is not None and derived.state_hash != mine.state_hash:
         raise Violation("PROP-9", SAFETY, "an auditor finds other parameters")
+
+
+def compare_conclusions(now: State, derived: State) -> None:
+    """What an auditor finds in the log is what the members hold."""
+    for what in ("removals", "roster", "tolerated", "randomness", "head", "probation", "arrivals"):
+        if getattr(now, what) != getattr(derived, what):
+            raise Violation("PROP-9", SAFETY, f"an auditor finds another value of '{what}' in the log")
+    if now.radii.radii.tobytes() != derived.radii.radii.tobytes():
+        raise Violation("PROP-9", SAFETY, "an auditor finds other clipping radii in the log")
 
 
 def concluded(swarm: Swarm, log: bytes, known: Recomputation | None) -> State:

@@ -7,6 +7,7 @@ follows from its script, so a saved script is replayed to the byte.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,10 @@ class ScriptError(ProtocolError):
     """A script that cannot be read or played; the message is one sentence."""
 
 
+CHANNELS = ("broadcast", "ideal")
+SCHEDULES = ("even", "late", "random", "apart", "lossy")
+
+
 @dataclass(frozen=True)
 class Schedule:
     """When frames arrive, within Δ: the network's part in a scene."""
@@ -35,6 +40,11 @@ class Schedule:
     comes from ``peer`` takes Δ, all else next to nothing. ``lossy``: copies are lost, sent again, doubled."""
     peer: int = 0
     seed: int = 0
+
+    def text(self) -> str:
+        """The schedule for people."""
+        drawn = {"apart": f" (peer {self.peer})", "random": f" (seed {self.seed})", "lossy": f" (seed {self.seed})"}
+        return self.kind + drawn.get(self.kind, "")
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,8 @@ class Scene:
     """At which step boundary an honest newcomer begins to ask for a seat; 0 for never."""
     leaver: int = 0
     """After which step the last honest peer leaves in good order; 0 for never."""
+    returning: int = 0
+    """1: whoever has lost the seat without blame asks for one again; 0: nobody does."""
     links: int = 0
     """On a sparse overlay: with how many peers to each side of it in the ring a peer has links; 0: with everyone."""
     classes: int = 1
@@ -114,8 +126,7 @@ class Script:
         """The script for people."""
         scene = self.scene
         who = ", ".join(str(index) for index in scene.attackers) or "nobody"
-        network = scene.schedule.kind + (f" (peer {scene.schedule.peer})" if scene.schedule.kind == "apart" else "")
-        network = network if scene.channel == "broadcast" else "ideal"
+        network = scene.schedule.text() if scene.channel == "broadcast" else "ideal"
         lines = [
             f"{scene.peers} peers, b = {scene.tolerated}, attackers: {who}; up to {scene.validators} validators",
             f"{scene.steps} steps of {scene.dimension} parameters, seed {scene.seed}; network: {network}",
@@ -128,6 +139,8 @@ class Script:
             lines.append(f"a newcomer asks for a seat after step {scene.newcomer}")
         if scene.leaver:
             lines.append(f"the last honest peer leaves after step {scene.leaver}")
+        if scene.returning:
+            lines.append("whoever loses the seat without blame asks for one again")
         acts = [f"  {action.text()}" for action in self.actions]
         return "\n".join([*lines, *(acts or ["  nobody does anything wrong"])])
 
@@ -195,25 +208,46 @@ def read(kind: type[Any], data: dict[str, Any]) -> Any:
 
 def check(script: Script, name: str) -> None:
     """Refuse what cannot be played; raises :class:`ScriptError`."""
-    from btard_adversary.actions import VERBS, ways
+    for wrong in (*wrong_scene(script.scene), *(wrong for action in script.actions for wrong in wrong_action(action))):
+        raise ScriptError(f"'{name}': {wrong}")
 
-    scene = script.scene
-    if not set(scene.attackers) <= set(range(scene.peers)) or len(set(scene.attackers)) == scene.peers:
-        raise ScriptError(f"'{name}': attackers are peers of the roster, and not all of them")
-    if scene.peers < 2 * scene.tolerated + 2 or len(set(scene.attackers)) > scene.tolerated:
-        raise ScriptError(f"'{name}': the properties are about n ≥ 2b + 2 peers of which at most b are attackers")
+
+def wrong_scene(scene: Scene) -> Iterator[str]:
+    """What is wrong with a scene."""
+    attackers = set(scene.attackers)
+    if not attackers <= set(range(scene.peers)) or len(attackers) == scene.peers:
+        yield "attackers are peers of the roster, and not all of them"
+    if scene.peers < 2 * scene.tolerated + 2 or len(attackers) > scene.tolerated:
+        yield "the properties are about n ≥ 2b + 2 peers of which at most b are attackers"
     if scene.links and not scene.tolerated < 2 * scene.links < scene.peers:
-        raise ScriptError(f"'{name}': on the overlay everyone has links to more than b peers, and not to itself")
+        yield "on the overlay everyone has links to more than b peers, and not to itself"
     if not 0 <= scene.seed < 1 << 64 or not 1 <= scene.classes <= 8:
-        raise ScriptError(f"'{name}': a seed has 64 bits, and there are 1 to 8 determinism classes")
+        yield "a seed has 64 bits, and there are 1 to 8 determinism classes"
+    if scene.dimension < scene.peers + 1:
+        yield f"{scene.peers} peers train more than {scene.peers} parameters"
     if scene.links and scene.channel == "ideal":
-        raise ScriptError(f"'{name}': an ideal channel has no links")
-    if scene.channel not in ("broadcast", "ideal"):
-        raise ScriptError(f"'{name}': there is no channel '{scene.channel}'")
-    for action in script.actions:
-        if action.do not in VERBS:
-            raise ScriptError(f"'{name}': nobody can '{action.do}'; there is {', '.join(sorted(VERBS))}")
-        if action.how not in ways(action):
-            raise ScriptError(f"'{name}': there is no '{action.how}' to {action.do} {action.field}".rstrip())
-        if action.phase and action.phase not in Phase.__members__:
-            raise ScriptError(f"'{name}': there is no phase '{action.phase}'")
+        yield "an ideal channel has no links"
+    if (scene.links or scene.classes > 1) and (scene.newcomer or scene.leaver or scene.returning):
+        yield "nobody comes or goes on a sparse overlay or in tolerance mode"
+    if scene.channel not in CHANNELS:
+        yield f"there is no channel '{scene.channel}'"
+    if scene.schedule.kind not in SCHEDULES:
+        yield f"there is no schedule '{scene.schedule.kind}'; there is {', '.join(SCHEDULES)}"
+
+
+def wrong_action(action: Action) -> Iterator[str]:
+    """What is wrong with an action."""
+    from btard_adversary.actions import FRAMES, VERBS, parts_of, ways
+
+    if action.do not in VERBS:
+        yield f"nobody can '{action.do}'; there is {', '.join(sorted(VERBS))}"
+    if action.how not in ways(action):
+        yield f"there is no '{action.how}' to {action.do} {action.field}".rstrip()
+    if action.phase and action.phase not in Phase.__members__:
+        yield f"there is no phase '{action.phase}'"
+    if action.frame not in FRAMES:
+        yield f"there is no frame '{action.frame}'; there is {', '.join(FRAMES)}"
+    if action.field not in parts_of(action):
+        yield f"there is no '{action.field}' to {action.do}"
+    if action.attempt < ANY:
+        yield f"there is no attempt {action.attempt}"

@@ -8,7 +8,21 @@ from typing import TypeVar
 from btard.training.registry import find_by_name, known_names
 from hypothesis import strategies as st
 
-from btard_adversary.actions import CERTIFICATE, DELAYS, LIES, NOISE, RELAY, VALUES
+from btard_adversary.actions import (
+    BESIDE,
+    BROUGHT,
+    CERTIFICATE,
+    DELAYS,
+    EARLIER,
+    FOR_EVER,
+    LIES,
+    NAMES,
+    NEARBY,
+    NOISE,
+    RELAY,
+    VALUES,
+    WHEN,
+)
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import ALL, ANY, EVERYONE, Action, Scene, Schedule, Script
 
@@ -22,6 +36,7 @@ PHASES_OF = {
     "Vote": ["COMMIT_VOTE", "REPORT_VOTE"],
 }
 COMPUTED = ("gradient", "gradient", "aggregate", "aggregate", "cover", "accuse", "refuse", "twin", "leave")
+DISTURBANCES = ("drop", "resign", "contradict", "corrupt", "delay", "repeat", "replay", "sign as", "forge")
 SLOW = ("flood",)
 """Named attacks that take their time; they are run by name elsewhere."""
 LABELS = ("label-flip",)
@@ -79,6 +94,7 @@ def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
         schedule=draw(schedules()),
         newcomer=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 1])),
         leaver=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 2])),
+        returning=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1])),
         links=tolerated + 1 if sparse else 0,
         classes=classes,
     )
@@ -104,21 +120,23 @@ def alterations(draw: st.DrawFn, votes: bool = False) -> dict[str, object]:
 @st.composite
 def transmissions(draw: st.DrawFn) -> dict[str, object]:
     """Something that happens to frames on their way out."""
-    do = draw(st.sampled_from(["drop", "resign", "corrupt", "delay", "repeat", "replay", "sign as", "forge"]))
+    do = draw(st.sampled_from(DISTURBANCES))
     found: dict[str, object] = {"do": do, "phase": draw(st.sampled_from(PHASES)), "to": draw(masks)}
     if do == "forge":
         found |= {"phase": draw(st.sampled_from(AGREED)), "how": draw(st.sampled_from([RELAY, CERTIFICATE]))}
     if do == "delay":
         found["how"] = draw(st.sampled_from(sorted(DELAYS)))
-    if do in ("drop", "delay", "corrupt", "resign", "repeat"):
+    if do in ("drop", "delay", "corrupt", "resign", "repeat", "contradict"):
         found["frame"] = draw(st.sampled_from(["message", "message", "echo", "relay"]))
     if do == "resign":
-        found["how"] = draw(st.sampled_from(sorted(HEADERS)))
+        found |= {"how": draw(st.sampled_from(sorted(HEADERS))), "field": draw(st.sampled_from(["", BESIDE]))}
+    if do == "contradict":
+        found["how"] = draw(st.sampled_from(WHEN))
     if do == "corrupt":
         found["how"] = draw(st.sampled_from(sorted(BYTES)))
     if do in ("replay", "sign as"):
         found["how"] = draw(st.sampled_from(["beside", "instead"]))
-        fields = ["", "phase before", "body of an earlier step"] if do == "replay" else ["", "stranger"]
+        fields = EARLIER if do == "replay" else NAMES
         found["field"] = draw(st.sampled_from(fields))
     return found
 
@@ -202,7 +220,8 @@ def conspiracies(step: int, links: bool = True) -> st.SearchStrategy[list[Action
 @st.composite
 def covered(draw: st.DrawFn, step: int) -> list[Action]:
     """A forged part, and reports that cover it up."""
-    return [Action(draw(small), step, "aggregate", how=draw(st.sampled_from(SHIFTS))), Action(ALL, step, "cover")]
+    forged = Action(draw(small), step, "aggregate", how=draw(st.sampled_from(SHIFTS)))
+    return [forged, Action(ALL, step, "cover", how=draw(st.sampled_from(["", NEARBY])))]
 
 
 @st.composite
@@ -233,8 +252,8 @@ def complaining(draw: st.DrawFn, step: int) -> list[Action]:
 
 
 def joining(step: int) -> st.SearchStrategy[list[Action]]:
-    """A key that earns no seat asks for one."""
-    return small.map(lambda who: [Action(who, step, "bring")])
+    """A further key asks for a seat."""
+    return st.builds(lambda who, how: [Action(who, step, "bring", how=how)], small, st.sampled_from(BROUGHT[1:]))
 
 
 def refusing(step: int) -> st.SearchStrategy[list[Action]]:
@@ -265,7 +284,7 @@ def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
         *draw(st.sampled_from([[], forged])),
         unsaid,
         Action(who, step, "drop", phase, frame="echo"),
-        Action(who, step, "delay", phase, frame="relay", field="for others for ever", how=late, to=shown),
+        Action(who, step, "delay", phase, frame="relay", field=FOR_EVER, how=late, to=shown),
     ]
 
 

@@ -15,12 +15,13 @@ from btard.network.links import FaultyLinks, Links
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
+from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import expand, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import body_hash
+from btard.protocol.messages import Slot, body_hash
 from btard.protocol.model import Configuration, PeerId, ProtocolError
-from btard.protocol.mprng import uint64
+from btard.protocol.mprng import private_opening, uint64
 from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule as Rate
 from btard.protocol.update import Sgd, describe
@@ -193,6 +194,8 @@ class Swarm:
     """What has been done so far."""
     brought: set[PeerId] = field(default_factory=set)
     """Keys that attackers have brought into the run."""
+    returned: dict[PeerId, Removal] = field(default_factory=dict)
+    """Who came back after which removal."""
     steps: int = 0
     """How many steps have been applied."""
     finished: bool = False
@@ -203,6 +206,8 @@ class Swarm:
         self.task = self.tasks[0]
         keys = sorted((key(self.scene.seed, i) for i in range(self.scene.peers)), key=lambda k: k.peer_id)
         self.roster = tuple(identity.peer_id for identity in keys)
+        self.keys = {k.peer_id: k for k in (*keys, key(self.scene.seed, self.scene.peers))}
+        """Of the first roster and the newcomer."""
         self.coalition = tuple(self.roster[index] for index in sorted(self.scene.attackers))
         self.world = Witness(frozenset(self.coalition), self.config.gradient_clip)
         parameters = self.task.initial_parameters()
@@ -247,6 +252,10 @@ class Swarm:
         """Keep an aggregate, as a run directory does."""
         self.contents[body_hash(content)] = content
 
+    def opening(self, peer: PeerId, run: bytes, slot: Slot) -> bytes:
+        """What an honest peer opens in an attempt (MPRNG-1)."""
+        return private_opening(self.keys[peer].seed, run, slot.step, slot.attempt)
+
     @property
     def script(self) -> Script:
         """What has been played."""
@@ -290,9 +299,22 @@ class Swarm:
                 brought = list(player.recruits(state))
                 self.brought |= {identity.peer_id for identity, _ in brought}
                 coming += brought
+        if self.scene.returning:
+            coming += self.back(state)
         with self.variant():
             for identity, conduct in coming:
                 self.simulation.welcome(identity, conduct)
+
+    def back(self, state: State) -> list[tuple[Identity, Conduct | None]]:
+        """Who has just lost the seat without blame. Attackers that come back behave."""
+        here = {*state.roster, *(candidate.peer for candidate in state.probation)}
+        last = {removal.peer: removal for removal in state.removals}
+        lost = {p for p, r in last.items() if r.how not in (Departure.CONVICTED, Departure.REFUSED) and p not in here}
+        gone = sorted(peer for peer in lost - set(self.brought) if last[peer] is not self.returned.get(peer))
+        for peer in gone:
+            self.returned[peer] = last[peer]
+            self.records.pop(peer, None)
+        return [(self.keys[peer], Conduct() if peer in self.coalition else None) for peer in gone]
 
     def advance(self) -> Observed | None:
         """One step of the simulation, whose errors are verdicts."""
@@ -313,7 +335,9 @@ class Swarm:
     def contested(self) -> bool:
         """Whether somebody may still disturb the run, or is to come or go."""
         here = {*self.boundaries[-1].roster, *(candidate.peer for candidate in self.boundaries[-1].probation)}
-        return bool(here & {*self.coalition, *self.brought} or self.scene.newcomer or self.scene.leaver)
+        return bool(
+            here & {*self.coalition, *self.brought} or self.scene.newcomer or self.scene.leaver or self.scene.returning
+        )
 
     @property
     def members(self) -> list[Seat]:

@@ -15,6 +15,7 @@ from btard_adversary.machine import Counts, Play, SwarmMachine, run_script, verd
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script, script_of
 from btard_adversary.strategies import named_attacks, scripts
 from btard_adversary.swarm import Violation
+from btard_adversary.sweep import order, swept
 from hypothesis import HealthCheck, given, settings
 from swarms import examples
 
@@ -78,6 +79,13 @@ def test_a_late_answer_does_not_keep_a_peer_from_the_certificate_that_it_needs()
     scene = Scene(peers=4, tolerated=1, attackers=(3,), validators=2, steps=3, seed=246)
     for seed in range(22, 25):
         run_script(Script(Scene(**{**vars(scene), "schedule": Schedule("lossy", 0, seed)}), acts))
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_no_script_of_the_sweep_breaks_a_property(part: int) -> None:
+    """One in forty here; ``btard fuzz`` goes through all of them."""
+    for number in range(part, len(order(1)), 40):
+        run_script(swept(1, number))
 
 
 IDEAL: dict[str, Any] = {"channel": "ideal"}

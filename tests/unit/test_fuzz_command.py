@@ -14,6 +14,7 @@ from btard.cli import COMMANDS
 from btard.training import registry
 from btard_adversary import faulty
 from btard_adversary.fuzz import Campaign, campaign, search_attack
+from btard_adversary.script import ALL, Action, Scene, Script
 from btard_adversary.variants import Variant
 from plugin import run_with_plugin
 from test_cli import btard
@@ -71,6 +72,9 @@ def test_an_attack_is_measured_against_the_bound(tmp_path: Path) -> None:
         (("--variant", "nope"), "there is no variant 'nope'"),
         (("--variant", "os:path"), "not a Variant"),
         (("--attack", "nope"), "there is no attack 'nope'"),
+        (("--attack", "os:path"), "'os:path' is a module, not an attack"),
+        (("--attack", "os:getcwd"), "attack 'os:getcwd' cannot be seated: TypeError"),
+        (("--attack", "builtins:repr"), "'builtins:repr' gives a str, not an attack"),
         (("--rule", "nope"), "nope"),
         (("--rule", "mean", "--claim", "__import__('os')"), "claim"),
         (("--replay", "/nowhere.json"), "cannot read '/nowhere.json'"),
@@ -83,6 +87,28 @@ def test_a_wrong_call_gets_one_sentence(arguments: tuple[str, ...], sentence: st
     done = btard("fuzz", *arguments)
     assert done.returncode == 2, done.stdout
     assert sentence in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("far_away", "return honest[10**9]"), ("no_key", "return {}['missing']"), ("nothing", "return None")],
+)
+def test_an_attack_whose_code_fails_is_a_wrong_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text(
+        "from btard_adversary.attacks.base import Attack\n"
+        "class Mine(Attack):\n"
+        "    def gradient(self, state, honest):\n"
+        f"        {line}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    saved = tmp_path / "script.json"
+    Script(Scene(channel="ideal"), (Action(ALL, 1, "attack", how=f"{name}:Mine"),)).save(saved)
+    for call in (("--attack", f"{name}:Mine", "--examples", "2"), ("--replay", str(saved))):
+        done = btard("fuzz", *call)
+        assert done.returncode == 2, done.stdout
+        assert "attack Mine" in done.stderr and done.stderr.count("\n") == 1 and not done.stdout
 
 
 def test_the_same_seed_finds_the_same() -> None:

@@ -18,9 +18,10 @@ from btard_adversary.coverage import Tracer, all_requirements
 from btard_adversary.fuzz import shortest
 from btard_adversary.machine import run_script, verdict_of
 from btard_adversary.mutations import BY_FIELD, Context, catalogue, declared_fields
-from btard_adversary.script import Action, Scene, Schedule, Script, ScriptError, load
-from btard_adversary.strategies import scripts
+from btard_adversary.script import Action, Scene, Schedule, Script, ScriptError, check, load
+from btard_adversary.strategies import PHASES_OF, named_attacks, scripts
 from btard_adversary.swarm import Toy, Violation, key
+from btard_adversary.sweep import order, swept
 from btard_adversary.variants import Variant, VariantError, replaced
 from hypothesis import given, settings
 
@@ -53,7 +54,9 @@ def test_mutations_change_what_they_are_given() -> None:
         "accusations": (),
         "vector": (b"a" * 32, b"b" * 32),
     }
-    context = Context(b"m" * 32, bytes(32), Slot(3, 0, Phase.COMMIT), bytes(32), (b"v" * 32, b"w" * 32), b"v" * 32)
+    roster = b"v" * 32, b"w" * 32
+    slot = Slot(3, 0, Phase.COMMIT)
+    context = Context(b"m" * 32, bytes(32), slot, bytes(32), roster, victim=roster[0], colluder=roster[1])
     changed = {}
     for (_, field), found in catalogue().items():
         for name, mutation in found.items() if field in values else ():
@@ -90,6 +93,12 @@ def test_a_script_reads_back_as_it_was_written(script: Script) -> None:
         ('{"scene": {"peers": 4, "attackers": [9]}}', "attackers are peers of the roster"),
         ('{"scene": {"channel": "pigeon"}}', "there is no channel 'pigeon'"),
         ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "drop", "phase": "LUNCH"}]}', "no phase 'LUNCH'"),
+        ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "drop", "frame": "pie"}]}', "no frame 'pie'"),
+        ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "drop", "field": "x"}]}', "no 'x' to drop"),
+        ('{"scene": {}, "actions": [{"attacker": 0, "step": 1, "do": "drop", "attempt": -2}]}', "no attempt -2"),
+        ('{"scene": {"schedule": {"kind": "tidal"}}}', "there is no schedule 'tidal'"),
+        ('{"scene": {"peers": 6, "dimension": 6}}', "6 peers train more than 6 parameters"),
+        ('{"scene": {"classes": 2, "returning": 1}}', "nobody comes or goes"),
     ],
 )
 def test_what_is_no_script_is_refused_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
@@ -123,6 +132,28 @@ def test_a_player_passes_every_choice_through_its_chain() -> None:
     player.chain.append(conduct_of(Action(0, 2, "leave"), seating, [identity.peer_id]))
     overridden = {name for name in vars(Conduct) if not name.startswith("_")} - {"memory", "labour"}
     assert overridden <= set(vars(Player))
+
+
+# -- The sweep --------------------------------------------------------------------------------------
+
+
+def test_the_sweep_does_every_thing_once_and_in_a_retry() -> None:
+    stops = order(3)
+    parts = [(stop.again, what) for stop in stops for _, _, what in stop.parts]
+    said = {(again, what["phase"], what["field"], what["how"]) for again, what in parts if what["do"] == "alter"}
+    for (message, name), changes in catalogue().items():
+        for how in changes if message not in ("Vote", "Echo") else ():
+            where = PHASES_OF[message][0], name, how
+            assert {(False, *where), (True, *where)} <= said
+    assert {what["do"] for _, what in parts} == set(VERBS) - {"refuse"}, "to refuse takes luck in a draw"
+    assert {what["how"] for _, what in parts if what["do"] == "attack"} == set(named_attacks())
+
+
+def test_every_script_of_the_sweep_can_be_played_and_differs_by_seed() -> None:
+    for number in range(len(order(3)) + 5):
+        check(swept(3, number), str(number))
+    assert swept(3, 7) == swept(3, 7)
+    assert [swept(3, number) for number in range(9)] != [swept(4, number) for number in range(9)]
 
 
 # -- Variants -------------------------------------------------------------------------------------
@@ -190,5 +221,7 @@ def test_somebody_elses_variant_is_found_by_module_and_name(monkeypatch: pytest.
     monkeypatch.syspath_prepend(str(tmp_path))
     found = faulty.find("my_variants:lazy")
     assert isinstance(found, Variant) and verdict_of(LIE, found) is not None
+    with pytest.raises(VariantError, match="is a int, not a Variant"):
+        faulty.find("my_variants:wrong")
     with pytest.raises(VariantError, match="not a Variant"):
         faulty.find("my_variants:wrong")
