@@ -133,6 +133,13 @@ class Alter(Deviation):
         context = self.context(state.run, slot, state.head, state.roster)
         return mutated(honest, self.action.field, self.action.how, context)
 
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
+        """As changed; whoever changes its echo for everyone does not pass the true one on."""
+        for_all = self.action.frame == "echo" and not self.action.to
+        if for_all and isinstance(honest, Relay) and honest.echo.sender == self.me and self.is_due(honest):
+            return ()
+        return super().post(recipient, honest)
+
     def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The second version for its recipients; echoes are not said, so all of theirs are changed here."""
         said_already = not self.action.to and self.action.frame == "message"
@@ -256,28 +263,38 @@ NAMES = ("", "stranger")
 """In whose name something is sent: the victim's, or a stranger's."""
 
 
-class Delay(Deviation):
-    """Send it later, and to others than the recipients in time or never."""
+class Patient(Deviation):
+    """One that holds something back."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.kept: dict[PeerId, list[Frame]] = {}
-        self.tolerated = 0
-        """b_t, as my own protocol has told me."""
+    tolerated = 0
+    """b_t, as my own protocol has told me."""
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """The honest message."""
         self.tolerated = state.tolerated
         return honest
 
+    def wait(self, how: str) -> float | None:
+        """For how long, in units of Δ; None until the next phase."""
+        wait = DELAYS[how](self.tolerated) if how in DELAYS else None
+        return wait if wait is None else max(wait, 0.0)
+
+
+class Delay(Patient):
+    """Send it later, and to others than the recipients in time or never."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.kept: dict[PeerId, list[Frame]] = {}
+
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """What is due now, and what was kept until now."""
         if self.concerns(honest):
             if not self.aims_at(recipient):
                 return () if self.action.field else (honest,)
-            wait = DELAYS[self.action.how](self.tolerated) if self.action.how in DELAYS else None
+            wait = self.wait(self.action.how)
             if wait is not None:
-                return (Later(honest, max(wait, 0.0)),)
+                return (Later(honest, wait),)
             self.kept.setdefault(recipient, []).append(honest)
             return ()
         if not isinstance(honest, Envelope) or kind_of(honest) != "message":
@@ -358,25 +375,35 @@ class Corrupt(Deviation):
         return (honest,) if change is None else (change(encode_frame(honest)),)
 
 
-class Forge(Deviation):
-    """Claim what others have not signed: relays with signatures of zeros, or a certificate that nobody else holds."""
+class Forge(Patient):
+    """Claim what others have not signed: relays with signatures of zeros, or a certificate that nobody else holds. A
+    forged relay may leave late, and then for the recipients only."""
 
     def concerns(self, frame: Frame) -> bool:
         """Relays, or echoes and answers, of the phase."""
         return self.is_due(frame) and kind_of(frame) in (("relay",) if self.action.how == RELAY else ("echo", "answer"))
 
-    def put(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
+    def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The forged frame; an echo is followed by the offer of a certificate."""
+        if not self.concerns(honest) or not (self.aims_at(recipient) or self.action.field):
+            return (honest,)
         roster = sorted({*self.world.requests, *self.world.coalition})
         if isinstance(honest, Relay):
-            others = [peer for peer in roster if peer not in (honest.echo.sender, recipient)]
-            chain = dict.fromkeys(others[: max(1, (len(roster) - 1) // 2 - 1)], bytes(64))
-            return (Relay(honest.echo, tuple(sorted(chain.items()))),)
+            return self.relayed(recipient, honest, roster)
         if isinstance(honest, Answer):
             return (honest._replace(signatures=(bytes(64),) * len(roster)),)
         return (
             (honest, Later(Offer(honest.slot._replace(part=0)), OFFERED)) if isinstance(honest, Envelope) else (honest,)
         )
+
+    def relayed(self, recipient: PeerId, honest: Relay, roster: list[PeerId]) -> Iterable[Posted]:
+        """A relay that names signers who have not signed."""
+        others = [peer for peer in roster if peer not in (honest.echo.sender, recipient)]
+        chain = dict.fromkeys(others[: max(1, (len(roster) - 1) // 2 - 1)], bytes(64))
+        forged = Relay(honest.echo, tuple(sorted(chain.items())))
+        if not self.action.field:
+            return (forged,)
+        return (Later(forged, self.wait(self.action.field) or 0.0),) if self.aims_at(recipient) else ()
 
 
 class Refuse(Deviation):
@@ -655,7 +682,11 @@ class Player(Conduct):
         return [recruit for part in self.chain if isinstance(part, Recruiter) for recruit in part.recruits(state)]
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
-        """Through the chain."""
+        """Through the chain, less the evidence against myself that I come to see."""
+        notices = honest.notices
+        others = tuple(proof for proof in notices.evidence if proof[0].sender != self.seating.peer)
+        if others != notices.evidence:
+            honest = replace(honest, notices=notices._replace(evidence=others))  # type: ignore[arg-type]
         return self.through("say", state, slot, honest)  # type: ignore[no-any-return]
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
@@ -704,6 +735,7 @@ def parts_of(action: Action) -> Collection[str]:
     return {
         "alter": {field for _, field in catalogue()},
         "delay": ("", FOR_EVER),
+        "forge": ("", *DELAYS),
         "resign": ("", BESIDE),
         "replay": EARLIER,
         "sign as": NAMES,

@@ -308,6 +308,14 @@ class Recorder(Conduct):
             self.note(slot, what, NOW)
         for what in [*public_falsehoods(honest, said), *false_proofs(honest, said, state, self.world.coalition)]:
             self.note(slot, what, AT_ONCE)
+        self.judge_blame(slot, honest, said, state)
+        if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
+            liars = falsified(honest, said, workers) - self.world.coalition
+            if liars:
+                self.note(slot, "a false report about an honest peer's part", AFTER, liars)
+
+    def judge_blame(self, slot: Slot, honest: Message, said: Message, state: State) -> None:
+        """Whom a message blames without reason."""
         if isinstance(honest, Commit) and isinstance(said, Commit):
             more = {accusation.accused for accusation in set(said.accusations) - set(honest.accusations)}
             false = more - (self.world.coalition - {self.me})
@@ -317,10 +325,6 @@ class Recorder(Conduct):
         blamed = complaints & self.honest_members(state.roster)
         if blamed:  # about somebody who is out it is moot
             self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE, blamed)
-        if isinstance(honest, Report) and isinstance(said, Report) and same_shape(honest, said):
-            liars = falsified(honest, said, workers) - self.world.coalition
-            if liars:
-                self.note(slot, "a false report about an honest peer's part", AFTER, liars)
 
 
 def denied(said: Said, versions: Iterable[Envelope]) -> set[PeerId]:

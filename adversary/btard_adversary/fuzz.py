@@ -30,8 +30,8 @@ from btard_adversary.variants import Variant
 BATCH = 2
 """Examples that Hypothesis is asked for at a time: the simplest one, which is not counted, and a fresh one. Of more, it
 derives five of six from those before, and a campaign meets far fewer different deeds."""
-SWEPT = 8
-"""Scripts of the sweep between two batches. They are not compared with the reference, which would take as long again."""
+SWEPT = 16
+"""Scripts of the sweep between two batches. They are not compared with the reference: that takes as long again."""
 TARGETED = 15
 """Examples of a search with a target, where deriving is the point."""
 STEPS = 8

@@ -279,13 +279,16 @@ def late_echoes(draw: st.DrawFn, step: int) -> list[Action]:
     if draw(st.booleans()):  # the echo reaches some in time, and others must be told by them
         return [unsaid, Action(who, step, "drop", phase, frame="echo", to=draw(masks))]
     late = draw(st.sampled_from([how for how in DELAYS if how.startswith("till")]))
-    forged = [Action(who, step, "forge", phase, how=draw(st.sampled_from([RELAY, CERTIFICATE])))]
-    return [
-        *draw(st.sampled_from([[], forged])),
-        unsaid,
-        Action(who, step, "drop", phase, frame="echo"),
-        Action(who, step, "delay", phase, frame="relay", field=FOR_EVER, how=late, to=shown),
-    ]
+    relayed = draw(
+        st.sampled_from(
+            [
+                Action(who, step, "delay", phase, frame="relay", field=FOR_EVER, how=late, to=shown),
+                Action(who, step, "forge", phase, field=late, how=RELAY, to=shown),
+            ]
+        )
+    )
+    offered = draw(st.sampled_from([[], [Action(who, step, "forge", phase, how=CERTIFICATE)]]))
+    return [*offered, unsaid, Action(who, step, "drop", phase, frame="echo"), relayed]
 
 
 @st.composite

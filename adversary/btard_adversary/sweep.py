@@ -56,7 +56,7 @@ class Stop:
 
     def is_dear(self) -> bool:
         """Whether it takes several times as long as others, which come first."""
-        return self.links and self.scene.get("peers") != 4
+        return self.links and self.scene.get("peers", 6) > 5
 
 
 AT_CLOSING = 1000
@@ -134,8 +134,9 @@ def conspiracies() -> Iterator[tuple[Part, ...]]:
             yield (1, 0, {"do": "gradient", "how": "one entry"}), (0, 0, lie)
             yield (1, 0, {"do": "gradient", "how": "negate"}), (1, 0, lie)
     for how in LIES:
-        yield ((ALL, 0, {"do": "accuse", "how": how}),)
         yield (0, 0, {"do": "accuse", "how": how}), (1, 1, {"do": "accuse", "how": how})
+        for after in range(4):  # an accusation of a validator is another matter, and who is one is drawn by lot
+            yield ((ALL, after, {"do": "accuse", "how": how}),)
     for phase in AGREED:
         complaint = {"do": "alter", "phase": phase, "field": "notices", "how": "complain about the victim"}
         yield ((ALL, 0, complaint),)
@@ -153,16 +154,17 @@ def partial_broadcasts() -> Iterator[Stop]:
                 silent = unsaid(phase, withheld), unsaid(phase, unheard, "echo"), unsaid(phase, EVERYONE, "relay")
                 yield Stop(silent, True, scene=scene)
             phase = next(phases)
-            forged = 0, 0, {"do": "forge", "phase": phase, "how": CERTIFICATE}
-            yield Stop((forged, unsaid(phase, withheld), unsaid(phase, unheard, "echo")), True, scene=scene)
+            offer = 0, 0, {"do": "forge", "phase": phase, "how": CERTIFICATE}
+            yield Stop((offer, unsaid(phase, withheld), unsaid(phase, unheard, "echo")), True, scene=scene)
         for shown in (0b0010, 0b0100, 0b1000):
             for how in DELAYS:
                 phase = next(phases)
-                forged = 0, 0, {"do": "forge", "phase": phase, "how": RELAY}
-                late = {"do": "delay", "phase": phase, "frame": "relay", "field": FOR_EVER, "how": how, "to": shown}
-                quiet = unsaid(phase, withheld), unsaid(phase, EVERYONE, "echo"), (0, 0, late)
-                yield Stop(quiet, True, scene=scene)
-                yield Stop((forged, *quiet), True, scene=scene)
+                quiet = unsaid(phase, withheld), unsaid(phase, EVERYONE, "echo")
+                about = {"phase": phase, "to": shown}
+                late = {**about, "do": "delay", "frame": "relay", "field": FOR_EVER, "how": how}
+                yield Stop((*quiet, (0, 0, late)), True, scene=scene)
+                forged = {**about, "do": "forge", "field": how, "how": RELAY}
+                yield Stop((*quiet, (0, 0, forged)), True, scene=scene)
 
 
 def unsaid(phase: str, to: int, frame: str = "message") -> Part:
@@ -173,11 +175,12 @@ def unsaid(phase: str, to: int, frame: str = "message") -> Part:
 def denials() -> Iterator[Stop]:
     """A colluder's message that hardly anyone misses, and an echo that denies it; one that nobody gets, and two echoes
     about it."""
+    scene = {"tolerated": 2, "peers": 6, "attackers": (0, 1)}
     for phase in AGREED:
         denial = {"do": "alter", "phase": phase, "frame": "echo", "field": "vector", "how": "deny a colluder"}
-        yield Stop((unsaid(phase, FEW), (1, 0, denial)), True)
-        second = {"do": "contradict", "phase": phase, "frame": "echo", "how": SOON, "to": SOME}
-        yield Stop((unsaid(phase, EVERYONE), (1, 0, second)), True)
+        yield Stop((unsaid(phase, FEW), (1, 0, denial)), True, scene=scene)
+        second = {"do": "contradict", "phase": phase, "frame": "echo", "how": SOON, "to": FEW}
+        yield Stop((unsaid(phase, EVERYONE), (1, 0, second)), True, scene=scene)
 
 
 def comings_and_goings() -> Iterator[Stop]:
@@ -187,7 +190,7 @@ def comings_and_goings() -> Iterator[Stop]:
         yield Stop(((0, 0, {"do": "bring", "how": how}),), True, scene={**long, "peers": 4})
         yield Stop(((0, 0, {"do": "bring", "how": how}),), False, scene={**long, "peers": 6})
     complaint = {"do": "alter", "phase": "AGGREGATE", "field": "notices", "how": "complain about the victim"}
-    for peers in (4, 6):
+    for peers in (4, 5):
         yield Stop(((0, 0, complaint),), True, scene={**long, "peers": peers, "returning": 1})
         silence = {"do": "drop", "phase": "COMMIT"}
         yield Stop(((0, 0, silence),), True, scene={**long, "peers": peers, "returning": 1})
@@ -205,15 +208,16 @@ def named() -> Iterator[Stop]:
     for name in named_attacks():
         attack = ((ALL, 0, {"do": "attack", "how": name}),)
         yield Stop(attack, on_links(name))
-        yield Stop(attack, on_links(name), scene={"tolerated": 1, "peers": 6})
+        yield Stop(attack, on_links(name), scene={"tolerated": 1, "peers": 5})
 
 
 def closings() -> Iterator[Stop]:
     """Everything that can happen to the closing message."""
+    scene = {"tolerated": 1, "peers": 4}
     for how in HEADERS:
-        yield Stop(((0, AT_CLOSING, {"do": "resign", "phase": "CLOSING", "how": how}),), True)
+        yield Stop(((0, AT_CLOSING, {"do": "resign", "phase": "CLOSING", "how": how}),), True, scene=scene)
     for to in (EVERYONE, SOME):
-        yield Stop(((0, AT_CLOSING, {"do": "drop", "phase": "CLOSING", "to": to}),), True)
+        yield Stop(((0, AT_CLOSING, {"do": "drop", "phase": "CLOSING", "to": to}),), True, scene=scene)
 
 
 EVIDENCE = 4
@@ -231,12 +235,14 @@ IN_RETRIES = ("replay", "drop", "sign as", "forge", "twin")
 
 @lru_cache(maxsize=4)
 def order(seed: int) -> list[Stop]:
-    """The whole sweep, shuffled, what takes long behind: what two attackers do one after the other, or one in a retry, or all together."""
+    """The whole sweep, shuffled, but what takes long comes last: what two attackers do one after the other, what one
+    does in a retry, what all do together."""
     random, said, sent = Random(seed), [*alterations(), *computations()], [*second_versions(), *transmissions()]
     echoes = [what for what in said if what.get("frame") == "echo"]
     stops = [Stop(((1, 0, what),), True, True) for what in sent if what["do"] in IN_RETRIES]
     repeated = [what for what in said for _ in range(EVIDENCE if shows(what) else 1)]
     stops += [Stop(((1, 0, what),), what in echoes, True) for what in repeated]
+    stops += [Stop(((0, 0, what),), True, scene={"tolerated": 1, "peers": 4}) for what in echoes + sent]
     for links, found in (False, [what for what in said if what not in echoes]), (True, echoes + sent):
         random.shuffle(found)
         pairs = [found[at : at + 2] for at in range(0, len(found), 2)]

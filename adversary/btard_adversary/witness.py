@@ -7,7 +7,7 @@ from btard.protocol.channel import AgreedBroadcast, Gather, Request, Scatter
 from btard.protocol.messages import Envelope
 from btard.protocol.model import PeerId
 
-KEPT = 40
+REMEMBERED = 40
 """How many envelopes of each peer are remembered: those of some steps."""
 
 
@@ -24,7 +24,7 @@ class Witness(World):
         """Remember what ``author`` is about to send to everyone, or to a colluder."""
         known = self.heard.setdefault(author, [])
         known += envelopes_of(request)
-        del known[:-KEPT]
+        del known[:-REMEMBERED]
 
 
 class Requests(dict[PeerId, Request]):
