@@ -292,12 +292,13 @@ def audits(watch: Watch, now: State) -> None:
 
 
 def plans_of(watch: Watch, now: State) -> list[Plan]:
-    """The plans of the steps since the last boundary: of one, or at the end of a run of its closing steps."""
+    """The plan of the step since the last boundary, or at the end of a run of both closing steps. Where the others are
+    several steps ahead of one who leaves, those between are not seen."""
     before = watch.last
     if before is None:
         return []
     plans = [plan_step(before)]
-    if now.step == now.config.steps + CLOSING_STEPS:
+    if (before.step, now.step) == (now.config.steps, now.config.steps + CLOSING_STEPS):
         plans.append(plan_step(between_closing_steps(watch, now, before)))
     return plans
 

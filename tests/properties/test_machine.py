@@ -98,6 +98,7 @@ TAKEN_BACK = (
     Action(0, 3, "alter", "REPORT", field="norms", how="halve"),
 )
 LEAVER = Scene(4, 1, (1,), 1, 2, seed=377, schedule=Schedule("random", 0, 24), leaver=1)
+FAR_LEAVER = Scene(4, 1, (3,), 1, schedule=Schedule("apart", 2, 0), leaver=2)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +110,7 @@ LEAVER = Scene(4, 1, (1,), 1, 2, seed=377, schedule=Schedule("random", 0, 24), l
         (Scene(), TWO_LIES),
         (Scene(4, 1, (2,), seed=509, **IDEAL), TAKEN_BACK),
         (LEAVER, (Action(0, 0, "alter", "COMMIT", field="part_hashes", how="zeros"),)),
+        (FAR_LEAVER, (Action(0, 2, "alter", "AGGREGATE", field="aggregate_hash", how="copy"),)),
     ],
     ids=[
         "a complaint about one who has just left",
@@ -117,6 +119,7 @@ LEAVER = Scene(4, 1, (1,), 1, 2, seed=377, schedule=Schedule("random", 0, 24), l
         "a false report in a void attempt",
         "a false report that was taken back",
         "some are a phase ahead of one who leaves",
+        "some are at the end before one who leaves has gone",
     ],
 )
 def test_what_costs_nothing_is_not_asked_to_be_paid_for(scene: Scene, acts: tuple[Action, ...]) -> None:

@@ -113,7 +113,7 @@ def test_an_attack_whose_code_fails_is_a_wrong_call(
 
 def test_the_same_seed_finds_the_same() -> None:
     def found(seed: int) -> Campaign:
-        return campaign("divergence-tolerated", 600.0, seed, 120)
+        return campaign("complaints-ignored", 600.0, seed, 120)
 
     first, second = found(5), found(5)
     assert first.found is not None and first.found == second.found
