@@ -434,6 +434,7 @@ VALUES: dict[str, Callable[[Any, int, float], Any]] = {
     "shift": lambda vector, at, size: vector + np.float32(size),
     "huge": lambda vector, at, size: vector * np.float32(1e6),
     BEYOND: lambda vector, at, size: vector * np.float32(1e3),
+    "a part beyond the norm": lambda vector, at, size: np.append(vector[:-4], vector[-4:] * np.float32(1e3)),
     "not a number": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.nan)),
     "infinite": lambda vector, at, size: moved(vector, at, lambda x: np.float32(np.inf)),
 }
@@ -459,7 +460,7 @@ class Gradient(Deviation):
             changed = VALUES[self.action.how](honest, self.action.victim, 1.0)
         limit = self.world.gradient_limit
         changed = np.asarray(changed, dtype=np.float32)
-        return changed if limit is None or self.action.how == BEYOND else admissible_gradient(changed, limit)
+        return changed if limit is None or self.action.how.endswith(BEYOND) else admissible_gradient(changed, limit)
 
 
 class AlterAggregate(Deviation):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from btard.network.coalition import BrokenAttack
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 if TYPE_CHECKING:
     from btard_adversary.fuzz import Campaign
@@ -86,6 +89,15 @@ def emit(lines: Any, data: Any, as_json: bool) -> None:
     print(json.dumps(data, indent=2) if as_json else "\n".join(lines), flush=True)
 
 
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal what is going on, and for how long."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        progress.add_task(what, total=None)
+        yield
+
+
 def show_variants(as_json: bool) -> None:
     """The catalogue of faulty variants."""
     from btard_adversary.faulty import CATALOGUE, names
@@ -100,7 +112,8 @@ def hunt(name: str, seconds: float, seed: int, examples: int, jobs: int, blind: 
     from btard_adversary.fuzz import cores, save, shared, variation
 
     variation(name)  # an unknown name is a wrong call, before anything is started
-    done = shared(name, seconds, seed, jobs or cores(), examples, blind)
+    with working(f"{name or 'the reference'}: for up to {seconds / 60:g} min"):
+        done = shared(name, seconds, seed, jobs or cores(), examples, blind)
     lines = list(done.lines())
     if done.found is not None:
         lines.append(f"saved: {save(done.found, out, name.replace(':', '-'))}")
@@ -195,7 +208,8 @@ def show_attack(name: str, seconds: float, seed: int, examples: int, out: Path, 
     from btard_adversary.fuzz import search_attack
 
     find_by_name("btard.attacks", "attack", name)  # an unknown name is a wrong call
-    report = search_attack(name, seconds, seed, examples)
+    with working(f"{name}: for up to {seconds / 60:g} min"):
+        report = search_attack(name, seconds, seed, examples)
     lines = list(report.lines())
     if report.script is not None:
         path = out / f"attack-{name.replace(':', '-')}.json"

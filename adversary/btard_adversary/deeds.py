@@ -34,14 +34,14 @@ from btard.protocol.messages import (
 from btard.protocol.model import PeerId, ProtocolError, Roster
 from btard.protocol.mprng import commitment
 from btard.protocol.state import Attempt, Conduct, Later, Plan, State
-from btard.protocol.verification import Transcript
+from btard.protocol.verification import Transcript, report_of
 
 from btard_adversary.attacks.protocol import Posted
 
 MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
-DISCLOSURES = (Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
-"""In tolerance mode: phases in which somebody shows its gradient."""
+TRIALS = (Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
+"""In tolerance mode: phases in which somebody on trial shows its gradient."""
 MISLEADING = (Phase.SCATTER, Phase.REPORT)
 """Phases in which another message than the honest one can put an honest part on trial."""
 AT_ONCE, NOW, NEXT, AFTER = "at once", "now", "next", "after"
@@ -137,12 +137,25 @@ class Recorder(Conduct):
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """The player's report. What it says is judged with the message that it is part of."""
         self.true_report = honest
+        done = self.player.report(state, transcript, honest)
         owed = [w for w in self.beyond_the_norm(transcript) if w not in self.world.coalition]
-        if owed:  # such a part counts as zeros, so that a report about it is false (STEP-5)
-            self.misreported.add(state.step)
+        if owed:
             slot = Slot(state.step, state.attempt, Report.phase)
             self.note(slot, "a part that nobody may have", AFTER, owed)
-        return self.player.report(state, transcript, honest)
+            if not self.tells_of_zeros(transcript, done, owed):
+                self.misreported.add(state.step)
+        return done
+
+    def tells_of_zeros(self, transcript: Transcript, report: Float64, owed: list[PeerId]) -> bool:
+        """Whether ``report`` is the one that fits the zeros that parts beyond the norm count as (STEP-5)."""
+        if self.mine is None:
+            return False
+        parts = [transcript.workers.index(worker) for worker in owed]
+        counted = self.mine.copy()
+        for part in parts:
+            counted[transcript.bounds[part]] = 0
+        with np.errstate(all="ignore"):
+            return bool(np.array_equal(report_of(transcript, counted)[:, parts], report[:, parts]))
 
     def beyond_the_norm(self, transcript: Transcript) -> list[PeerId]:
         """The aggregators of those parts of my gradient that are longer than λ, or no numbers."""
@@ -256,11 +269,13 @@ class Recorder(Conduct):
                 self.judge_message(said, next(iter(versions.values())))
         elif said.slot.phase.agreed and said.slot.part == ECHO:
             self.judge_echo(said, owed, missed, list(versions.values()))
-        elif said.slot.phase in DISCLOSURES:  # what it costs is for a vote to decide
+        elif said.slot.phase in TRIALS:  # what it costs is for a vote to decide
             return
         elif not said.slot.phase.agreed:
             wrong = [peer for peer in owed if said.bodies[peer] not in {e.body for e in said.shown[peer]}]
-            if wrong:
+            if wrong and said.slot.phase is Phase.AUDIT:
+                self.note(said.slot, "a gradient not disclosed to its auditor", AT_ONCE, wrong)
+            elif wrong:
                 self.note(said.slot, f"a part of {name} withheld or not the announced one", NEXT, wrong)
         elif len(versions) > 1:
             got = [[peer for peer in owed if e in said.shown[peer]] for e in versions.values()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,14 @@ def find(name: str) -> Variant:
     :class:`VariantError`."""
     if name in CATALOGUE:
         return CATALOGUE[name]
-    from btard.training.registry import find_by_name
+    from btard.training.registry import find_by_name, known_names
 
+    if ":" not in name and name not in known_names("btard.variants"):
+        close = get_close_matches(name, names())
+        meant = f"did you mean {' or '.join(close)}? " if close else ""
+        raise VariantError(
+            f"there is no variant '{name}': {meant}'btard fuzz --list-variants' lists those that are known"
+        )
     found = find_by_name("btard.variants", "variant", name.replace("-", "_") if ":" in name else name)
     if not isinstance(found, Variant):
         raise VariantError(f"'{name}' is a {type(found).__name__}, not a Variant")

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from btard_adversary.machine import Counts, Play, SwarmMachine, Variation, verdi
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.strategies import scenes
 from btard_adversary.swarm import Swarm, Violation
-from btard_adversary.sweep import swept
+from btard_adversary.sweep import order, swept
 from btard_adversary.variants import Variant
 
 BATCH = 2
@@ -75,6 +76,8 @@ class Campaign:
     differed: int = 0
     """In how many of ``compared`` swarms a variant behaved differently from the reference and broke nothing."""
     compared: int = 0
+    swept: int = 0
+    """How many scripts of the sweep were played."""
     seconds: float = 0.0
 
     def lines(self) -> Iterator[str]:
@@ -85,6 +88,7 @@ class Campaign:
             yield f"{len(self.covered & every)} of {len(every)} requirements with enforcing code were exercised"
         if self.compared:
             yield f"in {self.differed:,} of {self.compared:,} swarms the variant behaved differently and broke nothing"
+        yield f"{min(self.swept, len(order(0))):,} of the {len(order(0)):,} scripts of the sweep were played"
         yield from ["no property was violated"] if self.found is None else self.found.lines()
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,7 +102,8 @@ class Campaign:
             "seconds": round(self.seconds, 1),
             "differed": self.differed,
             "compared": self.compared,
-            "requirements_covered": sorted(self.covered),
+            "swept": self.swept,
+            "requirements_covered": None if self.variant else sorted(self.covered),
             "requirements": len(all_requirements()),
             "violation": None
             if found is None
@@ -147,6 +152,8 @@ def search(
     reference = vary is nullcontext
     began, batch, pool, played = time.monotonic(), 0, Pool(), set[Script]()
     while time.monotonic() - began < seconds and done.counts.swarms < examples and done.found is None:
+        if ENOUGH is not None and ENOUGH.is_set():
+            break
         machine = machine_of(vary, blind, played)
         if not reference:
             machine.look = staticmethod(pool.look)
@@ -158,6 +165,7 @@ def search(
         if violation is None and not blind:
             first = job + jobs * batch * SWEPT
             violation = run_sweep(machine, first_seed, range(first, first + jobs * SWEPT, jobs))
+            done.swept += SWEPT
         if violation is None and pool.scripts and not blind:
             violation = run_guided(machine, number, BATCH, pool)
         done.differed, done.compared = pool.differed, pool.compared
@@ -166,6 +174,8 @@ def search(
         if violation is not None and machine.last is not None:
             short, verdict = shortest(machine.last, vary, violation)
             too = verdict_of(short) is not None
+            if ENOUGH is not None:
+                ENOUGH.set()
             done.found = Found(short, verdict.property, verdict.side, verdict.sentence, done.counts.swarms, too)
         batch += 1
     done.seconds = time.monotonic() - began
@@ -224,11 +234,11 @@ def run_batch(machine: type[SwarmMachine], number: int, examples: int) -> Violat
     return None
 
 
-def run_sweep(machine: type[SwarmMachine], order: int, places: range) -> Violation | None:
+def run_sweep(machine: type[SwarmMachine], sweep: int, places: range) -> Violation | None:
     """Play the next scripts of the sweep."""
     try:
         for place in places:
-            play_script(machine, swept(order, place), lambda play: None)
+            play_script(machine, swept(sweep, place), lambda play: None)
     except Violation as violation:
         return violation
     return None
@@ -250,7 +260,7 @@ def run_guided(machine: type[SwarmMachine], number: int, examples: int, pool: Po
 def play_script(machine: type[SwarmMachine], script: Script, look: Callable[[Play], None]) -> None:
     """Play one script under watch as the machine would; ``look`` gets the run that ended well."""
     machine.last, play = script, Play(script.scene, machine.variant)
-    play.swarm.act(*script.actions)
+    play.swarm.plan(script)
     try:
         play.finish()
         look(play)
@@ -406,7 +416,7 @@ def search_attack(name: str, seconds: float, first_seed: int = 0, examples: int 
     def one(scene: Scene, first: int) -> None:
         script = attack_script(name, scene, first)
         play = Play(scene)
-        play.swarm.act(*script.actions)
+        play.swarm.plan(script)
         try:
             play.finish()
         except Violation as violation:
@@ -454,13 +464,24 @@ def campaigns(
             yield future.result()
 
 
+ENOUGH: Event | None = None
+"""Set as soon as one of the processes that share a campaign has found something."""
+
+
+def stop_together(enough: Event) -> None:
+    """A process that shares a campaign begins."""
+    global ENOUGH
+    ENOUGH = enough
+
+
 def shared(
     name: str, seconds: float, first_seed: int, jobs: int, examples: int = EXAMPLES, blind: bool = False
 ) -> Campaign:
-    """One campaign on several cores: each plays other swarms; the first violation found is the result."""
+    """One campaign on several cores: each plays other swarms; when one has found something, all stop."""
     whole = Campaign(name)
     share = -(-examples // max(1, jobs))
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, stop_together, (context.Event(),)) as pool:
         parts = [pool.submit(campaign, name, seconds, first_seed, share, blind, job, jobs) for job in range(jobs)]
         for part in parts:
             done = part.result()
@@ -468,6 +489,7 @@ def shared(
             whole.covered |= done.covered
             whole.differed += done.differed
             whole.compared += done.compared
+            whole.swept += done.swept
             whole.seconds = max(whole.seconds, done.seconds)
             whole.found = whole.found or done.found
     return whole

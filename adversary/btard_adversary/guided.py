@@ -32,7 +32,7 @@ def trace(play: Play) -> bytes:
 def reference_trace(script: Script) -> bytes:
     """The same of the reference."""
     play = Play(script.scene, nullcontext)
-    play.swarm.act(*script.actions)
+    play.swarm.plan(script)
     while play.advance():
         pass
     return trace(play)

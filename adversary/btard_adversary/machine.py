@@ -94,7 +94,7 @@ class Play:
 def run_script(script: Script, variant: Variation = nullcontext, **how: Any) -> Counts:
     """Play a whole script under watch; raises :class:`~btard_adversary.swarm.Violation`."""
     play = Play(script.scene, variant, **how)
-    play.swarm.act(*script.actions)
+    play.swarm.plan(script)
     play.finish()
     return play.counts
 

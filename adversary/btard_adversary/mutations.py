@@ -289,6 +289,7 @@ BY_TYPE: dict[Any, dict[str, Mutation]] = {
         "the victim, now": accuse(victim_of, 0),
         "myself": accuse(lambda context: context.me, 1),
         "a stranger": accuse(lambda context: STRANGER, 1),
+        "the victim, twice": lambda value, context: (*value, *2 * accuse(victim_of, 1)((), context)),
     },
     tuple[Envelope, ...]: {"forged letter": forge_letter},
     tuple[Statement, ...]: {
@@ -300,6 +301,7 @@ BY_TYPE: dict[Any, dict[str, Mutation]] = {
         "complain about the victim": complain(victim_of),
         "complain about myself": complain(lambda context: context.me),
         "complain about a stranger": complain(lambda context: STRANGER),
+        "complain twice": lambda value, context: value._replace(complaints=(*value.complaints, *2 * (context.victim,))),
         "forged evidence": show(bytes(32)),
         "forged equivocation": show(bytes(32), flipped(bytes(32))),
         "a true message as evidence": misuse(latest),

@@ -444,6 +444,22 @@ def public_checks(watch: Watch, now: State) -> None:
                 watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
 
 
+def honest_aggregates(watch: Watch, now: State) -> None:
+    """What an honest aggregator announced is a clipped mean of what it received, parts that nobody may have taken as
+    zeros (STEP-5)."""
+    for seat in watch.swarm.members:
+        past, replica = seat.state.transcript(now.step - 1), seat.state.replica
+        inputs = replica.inputs if replica else None
+        if past is None or past.aggregate is None or inputs is None or seat.id not in past.workers:
+            continue
+        part = past.workers.index(seat.id)
+        radius = float(past.radii[part])
+        left = float(residual(inputs, past.aggregate[past.bounds[part]], radius))
+        if left > watch.swarm.config.residual_ratio * radius * (1 + 1e-6):
+            who = watch.name(seat.id)
+            watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
+
+
 # -- PROP-9, PROP-10: the log, and what comes from elsewhere -------------------------------------------
 
 
@@ -503,6 +519,7 @@ CHECKS: tuple[Check, ...] = (
     liveness,
     applied_parts,
     public_checks,
+    honest_aggregates,
     randomness,
     belonging,
     seats,

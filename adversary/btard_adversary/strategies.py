@@ -27,6 +27,8 @@ from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import ALL, ANY, EVERYONE, Action, Scene, Schedule, Script
 
 PHASES = ("COMMIT", "SCATTER", "AGGREGATE", "GATHER", "REVEAL", "REPORT", "CLOSING")
+VOTED = ("AUDIT", "COMMIT_TRIAL", "REPORT_TRIAL", "COMMIT_VOTE", "REPORT_VOTE")
+"""Phases of tolerance mode only."""
 AGREED = ("COMMIT", "AGGREGATE", "REVEAL", "REPORT")
 PHASES_OF = {
     "Commit": ["COMMIT"],
@@ -118,10 +120,10 @@ def alterations(draw: st.DrawFn, votes: bool = False) -> dict[str, object]:
 
 
 @st.composite
-def transmissions(draw: st.DrawFn) -> dict[str, object]:
-    """Something that happens to frames on their way out."""
+def transmissions(draw: st.DrawFn, votes: bool = False) -> dict[str, object]:
+    """Something that happens to frames on their way out; with ``votes`` also of the phases of tolerance mode."""
     do = draw(st.sampled_from(DISTURBANCES))
-    found: dict[str, object] = {"do": do, "phase": draw(st.sampled_from(PHASES)), "to": draw(masks)}
+    found: dict[str, object] = {"do": do, "phase": draw(st.sampled_from(PHASES + VOTED * votes)), "to": draw(masks)}
     if do == "forge":
         found |= {"phase": draw(st.sampled_from(AGREED)), "how": draw(st.sampled_from([RELAY, CERTIFICATE]))}
     if do == "delay":
@@ -164,7 +166,7 @@ def kinds(links: bool, votes: bool) -> st.SearchStrategy[dict[str, object]]:
     attack = st.sampled_from(named).map(attack_of)
     said = alterations(votes).filter(lambda what: links or (not what.get("to") and what.get("frame") != "echo"))
     computed = values().filter(lambda what: links or what["do"] not in ("twin", "refuse"))
-    return weighted((4, said), (3, computed), (3, attack), *([(4, transmissions())] if links else []))
+    return weighted((4, said), (3, computed), (3, attack), *([(4, transmissions(votes))] if links else []))
 
 
 def attack_of(name: str) -> dict[str, object]:

@@ -192,6 +192,8 @@ class Swarm:
     contents: dict[bytes, bytes] = field(default_factory=dict)
     actions: list[Action] = field(default_factory=list)
     """What has been done so far."""
+    waiting: list[Action] = field(default_factory=list)
+    """What is still to be done, by step."""
     brought: set[PeerId] = field(default_factory=set)
     """Keys that attackers have brought into the run."""
     returned: dict[PeerId, Removal] = field(default_factory=dict)
@@ -258,8 +260,8 @@ class Swarm:
 
     @property
     def script(self) -> Script:
-        """What has been played."""
-        return Script(self.scene, tuple(self.actions))
+        """What has been played, and what is still to be."""
+        return Script(self.scene, (*self.actions, *self.waiting))
 
     def act(self, *actions: Action) -> None:
         """Add actions. Between two calls of :meth:`step`, step ``steps`` has already begun, so the earliest step that
@@ -272,10 +274,21 @@ class Swarm:
                 if isinstance(player, Player):
                     player.act(action, self.roster)
 
+    def plan(self, script: Script) -> None:
+        """Let the attackers follow ``script``. Each action is added at the boundary before its step, as where a script
+        is made up step by step: what an attack has seen depends on when it was added."""
+        self.waiting = sorted(script.actions, key=lambda action: action.step)
+
+    def begin_actions(self) -> None:
+        """Add what is due in the next step."""
+        while self.waiting and self.waiting[0].step <= self.steps + 1:
+            self.act(self.waiting.pop(0))
+
     def step(self) -> Observed | None:
         """Play to the next step boundary; None if the run is over. Raises :class:`Violation`."""
         if self.finished:
             return None
+        self.begin_actions()
         self.simulation.spent = 0
         with self.variant():
             observed = self.advance()
@@ -352,6 +365,6 @@ class Swarm:
 def play(script: Script, **how: Any) -> Iterator[tuple[Swarm, Observed]]:
     """Play a script to its end; yields after every step, unchecked."""
     swarm = Swarm(script.scene, **how)
-    swarm.act(*script.actions)
+    swarm.plan(script)
     while (observed := swarm.step()) is not None:
         yield swarm, observed

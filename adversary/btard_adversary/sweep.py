@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import cycle
+from itertools import cycle, zip_longest
 from random import Random
 from typing import Any
 
@@ -33,7 +33,7 @@ from btard_adversary.actions import (
 )
 from btard_adversary.mutations import BYTES, HEADERS, catalogue
 from btard_adversary.script import ALL, ANY, EVERYONE, Action, Scene, Schedule, Script
-from btard_adversary.strategies import AGREED, PHASES, PHASES_OF, SHIFTS, every_other, named_attacks, on_links
+from btard_adversary.strategies import AGREED, PHASES, PHASES_OF, SHIFTS, VOTED, every_other, named_attacks, on_links
 
 Deviation = dict[str, Any]
 """What an :class:`~btard_adversary.script.Action` is about, but for who does it, and when."""
@@ -81,7 +81,7 @@ def computations() -> Iterator[Deviation]:
     """Every other gradient and aggregate, every lie about others."""
     for how in VALUES:
         yield {"do": "gradient", "how": how}
-        if how != BEYOND:
+        if "norm" not in how:
             yield {"do": "aggregate", "how": how}
     for how in LIES:
         yield {"do": "accuse", "how": how}
@@ -137,6 +137,8 @@ def conspiracies() -> Iterator[tuple[Part, ...]]:
         yield (0, 0, {"do": "accuse", "how": how}), (1, 1, {"do": "accuse", "how": how})
         for after in range(4):  # an accusation of a validator is another matter, and who is one is drawn by lot
             yield ((ALL, after, {"do": "accuse", "how": how}),)
+    for after in range(4):
+        yield ((ALL, after, {"do": "gradient", "how": BEYOND}),)
     for phase in AGREED:
         complaint = {"do": "alter", "phase": phase, "field": "notices", "how": "complain about the victim"}
         yield ((ALL, 0, complaint),)
@@ -165,6 +167,37 @@ def partial_broadcasts() -> Iterator[Stop]:
                 yield Stop((*quiet, (0, 0, late)), True, scene=scene)
                 forged = {**about, "do": "forge", "field": how, "how": RELAY}
                 yield Stop((*quiet, (0, 0, forged)), True, scene=scene)
+
+
+def unusable_aggregates() -> Iterator[Stop]:
+    """An aggregate that is none, which some get and others do not."""
+    for how in ("not a number", "infinite"):
+        for withheld in (0b1000, 0b1100, 0b0110):
+            unsent = 0, 0, {"do": "drop", "phase": "GATHER", "to": withheld}
+            scene = {"tolerated": 1, "peers": 4, "attackers": (0,)}
+            yield Stop(((0, 0, {"do": "aggregate", "how": how}), unsent), True, scene=scene)
+
+
+def spoiled_together() -> Iterator[Stop]:
+    """One makes the attempt void in the phase in which another one sends nothing, or two versions."""
+    for phase in AGREED:
+        complaint = {"do": "alter", "phase": phase, "field": "notices", "how": "complain about a stranger"}
+        for frame in ("message", "echo"):
+            second = {"do": "contradict", "phase": phase, "frame": frame, "how": SOON, "to": SOME}
+            for what in ({"do": "drop", "phase": phase, "frame": frame}, second):
+                yield Stop(((0, 0, complaint), (1, 0, what)), True, scene={"tolerated": 2, "peers": 6})
+
+
+def disclosures() -> Iterator[Stop]:
+    """In tolerance mode: what somebody shows to its auditor or in a trial, or how it votes, is not sent, or garbage."""
+    scene = {"tolerated": 2, "peers": 6, "classes": 3, "steps": 6}
+    for phase in VOTED:
+        for after in (1, 2, 3):
+            yield Stop(((ALL, after, {"do": "drop", "phase": phase}),), True, scene=scene)
+        lie = ALL, 0, {"do": "gradient", "how": "negate"}
+        yield Stop((lie, (ALL, 1, {"do": "drop", "phase": phase})), True, scene=scene)
+        yield Stop((lie, (ALL, 2, {"do": "drop", "phase": phase})), True, scene=scene)
+        yield Stop((lie, (ALL, 2, {"do": "resign", "phase": phase, "how": "zeros for a body"})), True, scene=scene)
 
 
 def unsaid(phase: str, to: int, frame: str = "message") -> Part:
@@ -235,22 +268,27 @@ IN_RETRIES = ("replay", "drop", "sign as", "forge", "twin")
 
 @lru_cache(maxsize=4)
 def order(seed: int) -> list[Stop]:
-    """The whole sweep, shuffled, but what takes long comes last: what two attackers do one after the other, what one
-    does in a retry, what all do together."""
+    """The whole sweep, shuffled: what attackers do together in turn with what they do alone, in one step or the next
+    or in a retry. What takes long comes last."""
     random, said, sent = Random(seed), [*alterations(), *computations()], [*second_versions(), *transmissions()]
     echoes = [what for what in said if what.get("frame") == "echo"]
-    stops = [Stop(((1, 0, what),), True, True) for what in sent if what["do"] in IN_RETRIES]
+    alone = [Stop(((1, 0, what),), True, True) for what in sent if what["do"] in IN_RETRIES]
     repeated = [what for what in said for _ in range(EVIDENCE if shows(what) else 1)]
-    stops += [Stop(((1, 0, what),), what in echoes, True) for what in repeated]
-    stops += [Stop(((0, 0, what),), True, scene={"tolerated": 1, "peers": 4}) for what in echoes + sent]
+    alone += [Stop(((1, 0, what),), what in echoes, True) for what in repeated]
+    alone += [Stop(((0, 0, what),), True, scene={"tolerated": 1, "peers": 4}) for what in echoes + sent]
     for links, found in (False, [what for what in said if what not in echoes]), (True, echoes + sent):
         random.shuffle(found)
-        pairs = [found[at : at + 2] for at in range(0, len(found), 2)]
-        stops += [Stop(tuple((who, who, what) for who, what in enumerate(pair)), links) for pair in pairs]
-    stops += [Stop(parts, False) for parts in conspiracies()]
-    stops += [*partial_broadcasts(), *denials(), *comings_and_goings(), *named(), *closings()]
-    random.shuffle(stops)
-    return sorted(stops, key=Stop.is_dear)
+        for at in range(0, len(found), 2):
+            later = at // 2 % 2
+            parts = [(who, who * later, what) for who, what in enumerate(found[at : at + 2])]
+            alone.append(Stop(tuple(parts), links))
+    together = [Stop(parts, False) for parts in conspiracies()]
+    together += [*partial_broadcasts(), *unusable_aggregates(), *spoiled_together(), *denials(), *disclosures()]
+    together += [*comings_and_goings(), *named(), *closings()]
+    random.shuffle(alone)
+    random.shuffle(together)
+    alone.sort(key=Stop.is_dear)
+    return [stop for pair in zip_longest(together, alone) for stop in pair if stop is not None]
 
 
 def swept(seed: int, number: int) -> Script:

@@ -94,7 +94,10 @@ def substitute_of(original: Any, make: Callable[[Any], Any], target: str) -> Any
         wrapped.__set_name__(None, str(original.attrname))  # type: ignore[arg-type]
         return wrapped
     inner = getattr(original, "__func__", original)
-    substitute = make(inner)
+    try:
+        substitute = make(inner)
+    except Exception as error:
+        raise VariantError(f"the variant of '{target}' cannot be made: {type(error).__name__}: {error}") from error
     if callable(inner) and not callable(substitute):
         raise VariantError(f"the variant of '{target}' makes a {type(substitute).__name__}, which cannot be called")
     return type(original)(substitute) if isinstance(original, (staticmethod, classmethod)) else substitute

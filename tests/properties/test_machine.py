@@ -60,6 +60,17 @@ def test_what_was_played_step_by_step_is_replayed_to_the_byte() -> None:
     assert Machine.counts.swarms >= 10 and not differing
 
 
+@pytest.mark.parametrize("name", ["delayed-gradient", "mimic", "replay"])
+def test_an_attack_that_remembers_plays_alike_however_its_script_came_about(name: str) -> None:
+    """A named attack sees the run from the boundary before its step, also if the whole script is known at first."""
+    script = Script(Scene(6, 2, (1, 4), 2, 5, seed=5), (Action(ALL, 3, "attack", how=name),))
+    grown = Play(script.scene)
+    while grown.advance():
+        if grown.swarm.steps == 2:
+            grown.swarm.act(*script.actions)
+    assert trace(grown) == reference_trace(script)
+
+
 @pytest.mark.slow
 @settings(max_examples=examples(4), deadline=None, suppress_health_check=list(HealthCheck))
 @given(script=scripts(most_peers=18, most_actions=8))

@@ -69,7 +69,8 @@ def test_an_attack_is_measured_against_the_bound(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--variant", "nope"), "there is no variant 'nope'"),
+        (("--variant", "nope"), "there is no variant 'nope': 'btard fuzz --list-variants' lists those that are known"),
+        (("--variant", "opening-uncheckd"), "did you mean opening-unchecked or"),
         (("--variant", "os:path"), "not a Variant"),
         (("--attack", "nope"), "there is no attack 'nope'"),
         (("--attack", "os:path"), "'os:path' is a module, not an attack"),

@@ -171,6 +171,8 @@ def test_a_variant_of_nothing_is_refused_in_a_sentence() -> None:
     for target in (".mprng:combined", ".nothing:at_all", ".step:CommitRules.faults", "mprng"):
         with pytest.raises(VariantError, match="there is no such function"), replaced(target, lambda was: was):
             pass
+    with pytest.raises(VariantError, match="cannot be made: KeyError"), replaced(".mprng:combine", lambda was: {}["x"]):
+        pass
     with pytest.raises(VariantError, match="cannot be called"), replaced(".mprng:combine", lambda was: 3):
         pass
 
