@@ -287,7 +287,7 @@ class Recorder(Conduct):
 
     def judge_echo(self, said: Said, owed: list[PeerId], missed: list[PeerId], versions: list[Envelope]) -> None:
         """An echo is owed to all honest members together: to withhold it from some of them is no use."""
-        twice = [peer for peer in owed if len({e.signed_header.digest for e in said.shown[peer]}) > 1]
+        twice = [peer for peer in owed if len({e.body for e in said.shown[peer] if is_echo(said, e)}) > 1]
         if twice:
             self.note(said.slot, f"two versions of an echo of {said.slot.phase.name}", NEXT, twice)
         if owed and len(missed) == len(owed):
@@ -340,6 +340,12 @@ class Recorder(Conduct):
         blamed = complaints & self.honest_members(state.roster)
         if blamed:  # about somebody who is out it is moot
             self.note(slot, "a complaint about a peer that owes nothing", AT_ONCE, blamed)
+
+
+def is_echo(said: Said, version: Envelope) -> bool:
+    """Whether ``version`` has the form of an echo; of anything else nobody takes notice."""
+    echo = version.message
+    return version.log_head == said.log_head and isinstance(echo, Echo) and len(echo.vector) == len(said.roster)
 
 
 def denied(said: Said, versions: Iterable[Envelope]) -> set[PeerId]:

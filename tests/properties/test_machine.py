@@ -109,6 +109,7 @@ TAKEN_BACK = (
     Action(0, 3, "alter", "REPORT", field="norms", how="halve"),
 )
 LEAVER = Scene(4, 1, (1,), 1, 2, seed=377, schedule=Schedule("random", 0, 24), leaver=1)
+ALONE = Scene(4, 1, (0,), 1, 3)
 FAR_LEAVER = Scene(4, 1, (3,), 1, schedule=Schedule("apart", 2, 0), leaver=2)
 
 
@@ -122,6 +123,8 @@ FAR_LEAVER = Scene(4, 1, (3,), 1, schedule=Schedule("apart", 2, 0), leaver=2)
         (Scene(4, 1, (2,), seed=509, **IDEAL), TAKEN_BACK),
         (LEAVER, (Action(0, 0, "alter", "COMMIT", field="part_hashes", how="zeros"),)),
         (FAR_LEAVER, (Action(0, 2, "alter", "AGGREGATE", field="aggregate_hash", how="copy"),)),
+        (ALONE, (Action(0, 1, "resign", "COMMIT", frame="echo", field="beside", how="another log head"),)),
+        (ALONE, (Action(0, 1, "resign", "COMMIT", frame="echo", field="beside", how="empty body"),)),
     ],
     ids=[
         "a complaint about one who has just left",
@@ -131,6 +134,8 @@ FAR_LEAVER = Scene(4, 1, (3,), 1, schedule=Schedule("apart", 2, 0), leaver=2)
         "a false report that was taken back",
         "some are a phase ahead of one who leaves",
         "some are at the end before one who leaves has gone",
+        "an echo of another log head beside the true one",
+        "something that is no echo beside the true one",
     ],
 )
 def test_what_costs_nothing_is_not_asked_to_be_paid_for(scene: Scene, acts: tuple[Action, ...]) -> None:
