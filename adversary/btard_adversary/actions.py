@@ -70,6 +70,11 @@ class Deviation(Poster):
         """Whether the action is due in this step and attempt."""
         return super().acts(state) and self.action.attempt in (ANY, state.attempt)
 
+    @property
+    def present(self) -> tuple[PeerId, ...]:
+        """Who takes part in the present phase, as far as a coalition can tell; ascending."""
+        return tuple(sorted({*self.world.requests, *self.world.coalition}))
+
     def aims_at(self, recipient: PeerId) -> bool:
         """Whether ``recipient`` is one of the action's recipients."""
         if not self.action.to or recipient not in self.first_roster:
@@ -145,8 +150,7 @@ class Alter(Deviation):
         said_already = not self.action.to and self.action.frame == "message"
         if said_already or not isinstance(honest, Envelope) or honest.message is None:
             return (honest,)
-        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
-        context = self.context(honest.run, honest.slot, honest.log_head, roster)
+        context = self.context(honest.run, honest.slot, honest.log_head, self.present)
         changed = mutated(honest.message, self.action.field, self.action.how, context)
         return (honest,) if changed == honest.message else (self.resealed(honest, body_of(changed)),)
 
@@ -173,6 +177,9 @@ class Resign(Deviation):
 
 SOON, LATE = "at once", "when the phase is over"
 WHEN = (SOON, LATE)
+"""When a second version follows the first."""
+LATE_BY = 40.0
+"""How long after the first it leaves if it is late, in units of Δ."""
 CONTRADICTED: dict[type[Any], tuple[str, str]] = {
     Commit: ("commitment", "zeros"),
     Aggregate: ("aggregate_hash", "zeros"),
@@ -198,8 +205,7 @@ class Contradict(Deviation):
         message, change = honest.message, CONTRADICTED.get(type(honest.message))
         if message is None or change is None:
             return flipped(honest.body)
-        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
-        return body_of(mutated(message, *change, self.context(honest.run, honest.slot, honest.log_head, roster)))
+        return body_of(mutated(message, *change, self.context(honest.run, honest.slot, honest.log_head, self.present)))
 
 
 class Twin(Deviation):
@@ -239,8 +245,6 @@ class Drop(Deviation):
         return ()
 
 
-LATE_BY = 40.0
-"""How long after its phase a second version leaves, in units of Δ."""
 ROUND = 4.0
 """Length of a round of the fallback, in units of Δ (chapter ``broadcast``)."""
 DELAYS: dict[str, Callable[[int], float | None]] = {
@@ -387,19 +391,18 @@ class Forge(Patient):
         """The forged frame; an echo is followed by the offer of a certificate."""
         if not self.concerns(honest) or not (self.aims_at(recipient) or self.action.field):
             return (honest,)
-        roster = sorted({*self.world.requests, *self.world.coalition})
         if isinstance(honest, Relay):
-            return self.relayed(recipient, honest, roster)
+            return self.relayed(recipient, honest)
         if isinstance(honest, Answer):
-            return (honest._replace(signatures=(bytes(64),) * len(roster)),)
+            return (honest._replace(signatures=(bytes(64),) * len(self.present)),)
         return (
             (honest, Later(Offer(honest.slot._replace(part=0)), OFFERED)) if isinstance(honest, Envelope) else (honest,)
         )
 
-    def relayed(self, recipient: PeerId, honest: Relay, roster: list[PeerId]) -> Iterable[Posted]:
+    def relayed(self, recipient: PeerId, honest: Relay) -> Iterable[Posted]:
         """A relay that names signers who have not signed."""
-        others = [peer for peer in roster if peer not in (honest.echo.sender, recipient)]
-        chain = dict.fromkeys(others[: max(1, (len(roster) - 1) // 2 - 1)], bytes(64))
+        others = [peer for peer in self.present if peer not in (honest.echo.sender, recipient)]
+        chain = dict.fromkeys(others[: max(1, (len(self.present) - 1) // 2 - 1)], bytes(64))
         forged = Relay(honest.echo, tuple(sorted(chain.items())))
         if not self.action.field:
             return (forged,)
@@ -415,8 +418,7 @@ class Refuse(Deviation):
         mine = honest.message if isinstance(honest, Envelope) else None
         if not isinstance(mine, Reveal):
             return (honest,)
-        roster = tuple(sorted({*self.world.requests, *self.world.coalition}))
-        drawn = draw_validators(combine([*openings, mine.opening]), self.action.step + 3, roster, 1)
+        drawn = draw_validators(combine([*openings, mine.opening]), self.action.step + 3, self.present, 1)
         return (honest,) if not self.world.coalition.isdisjoint(drawn) else ()
 
 
@@ -528,7 +530,7 @@ class Leave(Deviation):
 
 
 IDLE, LAZY, TWICE = "idle", "lazy", "two commitments"
-BROUGHT = ("", IDLE, LAZY, TWICE, "honest")
+BROUGHT = (IDLE, LAZY, TWICE, "honest")
 """How a brought key behaves on probation. Unless told otherwise it commits to nothing that was computed; or it computes
 in every other step, or signs two commitments, or does all that is due."""
 
@@ -721,7 +723,7 @@ def ways(action: Action) -> Collection[str]:
         "aggregate": VALUES,
         "accuse": {*LIES, ""},
         "cover": ("", NEARBY),
-        "bring": BROUGHT,
+        "bring": ("", *BROUGHT),
         "forge": (RELAY, CERTIFICATE),
         "attack": {*known_names("btard.attacks"), *([action.how] if ":" in action.how else [])},
     }.get(action.do, (action.how,))

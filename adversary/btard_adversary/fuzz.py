@@ -205,9 +205,7 @@ def machine_of(vary: Variation, blind: bool, played: set[Script]) -> type[SwarmM
         counts = Counts()
         last = None
 
-    Machine.played = played
-
-    Machine.blind = blind
+    Machine.played, Machine.blind = played, blind
     return Machine
 
 

@@ -437,11 +437,18 @@ def public_checks(watch: Watch, now: State) -> None:
     truths = np.stack([true_gradient(watch, past, worker) for worker in past.workers])
     for part, (bound, aggregator) in enumerate(zip(past.bounds, past.workers, strict=True)):
         if aggregator not in watch.coalition or aggregator in past.settled:
-            radius = float(past.radii[part])
-            left = float(residual(truths[:, bound], past.aggregate[bound], radius))
-            if left > watch.swarm.config.residual_ratio * radius * (1 + 1e-6):
-                who = f"{watch.name(aggregator)}, {'acquitted' if aggregator in past.settled else 'untried'},"
-                watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
+            how = "acquitted" if aggregator in past.settled else "untried"
+            check_residual(watch, past, part, truths[:, bound], f"{watch.name(aggregator)}, {how},")
+
+
+def check_residual(watch: Watch, past: Transcript, part: int, inputs: Float32, who: str) -> None:
+    """The applied part is a clipped mean of ``inputs`` float32 ``[workers, m]`` within ε."""
+    if past.aggregate is None:
+        return
+    radius = float(past.radii[part])
+    left = float(residual(inputs, past.aggregate[past.bounds[part]], radius))
+    if left > watch.swarm.config.residual_ratio * radius * (1 + 1e-6):
+        watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
 
 
 def honest_aggregates(watch: Watch, now: State) -> None:
@@ -450,14 +457,9 @@ def honest_aggregates(watch: Watch, now: State) -> None:
     for seat in watch.swarm.members:
         past, replica = seat.state.transcript(now.step - 1), seat.state.replica
         inputs = replica.inputs if replica else None
-        if past is None or past.aggregate is None or inputs is None or seat.id not in past.workers:
+        if past is None or inputs is None or seat.id not in past.workers:
             continue
-        part = past.workers.index(seat.id)
-        radius = float(past.radii[part])
-        left = float(residual(inputs, past.aggregate[past.bounds[part]], radius))
-        if left > watch.swarm.config.residual_ratio * radius * (1 + 1e-6):
-            who = watch.name(seat.id)
-            watch.fail("PROP-8", SAFETY, f"the aggregate of {who} has too large a residual in step {past.step}")
+        check_residual(watch, past, past.workers.index(seat.id), inputs, watch.name(seat.id))
 
 
 # -- PROP-9, PROP-10: the log, and what comes from elsewhere -------------------------------------------

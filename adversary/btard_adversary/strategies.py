@@ -255,7 +255,7 @@ def complaining(draw: st.DrawFn, step: int) -> list[Action]:
 
 def joining(step: int) -> st.SearchStrategy[list[Action]]:
     """A further key asks for a seat."""
-    return st.builds(lambda who, how: [Action(who, step, "bring", how=how)], small, st.sampled_from(BROUGHT[1:]))
+    return st.builds(lambda who, how: [Action(who, step, "bring", how=how)], small, st.sampled_from(BROUGHT))
 
 
 def refusing(step: int) -> st.SearchStrategy[list[Action]]:

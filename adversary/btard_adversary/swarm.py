@@ -323,7 +323,7 @@ class Swarm:
         here = {*state.roster, *(candidate.peer for candidate in state.probation)}
         last = {removal.peer: removal for removal in state.removals}
         lost = {p for p, r in last.items() if r.how not in (Departure.CONVICTED, Departure.REFUSED) and p not in here}
-        gone = sorted(peer for peer in lost - set(self.brought) if last[peer] is not self.returned.get(peer))
+        gone = sorted(peer for peer in lost - self.brought if last[peer] is not self.returned.get(peer))
         for peer in gone:
             self.returned[peer] = last[peer]
             self.records.pop(peer, None)

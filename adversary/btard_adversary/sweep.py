@@ -1,7 +1,7 @@
-"""The sweep: every single thing that an attacker can do, once in a first attempt and once in a retry.
+"""The sweep: every single thing that an attacker can do, what is said or computed also in a retry, and conspiracies.
 
-A random search takes long to come to the rarer actions. The sweep goes through all of them in an order that a seed
-fixes; each attacker of a small swarm does one, in a step of its own.
+A random search takes long to come to the rarer actions. The sweep goes through all of them, in small swarms and in an
+order that a seed fixes.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def denials() -> Iterator[Stop]:
 def comings_and_goings() -> Iterator[Stop]:
     """Keys that ask for seats, peers that leave, and those that come back."""
     long = {"tolerated": 1, "steps": 12}
-    for how in BROUGHT[1:]:
+    for how in BROUGHT:
         yield Stop(((0, 0, {"do": "bring", "how": how}),), True, scene={**long, "peers": 4})
         yield Stop(((0, 0, {"do": "bring", "how": how}),), False, scene={**long, "peers": 6})
     complaint = {"do": "alter", "phase": "AGGREGATE", "field": "notices", "how": "complain about the victim"}
