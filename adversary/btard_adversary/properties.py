@@ -240,9 +240,11 @@ def liveness(watch: Watch, now: State) -> None:
 
 def applied_parts(watch: Watch, now: State) -> None:
     """Every applied part is within Δ_max of an honest one, or was acquitted; an honest aggregator's obeys the bound
-    on CenteredClip."""
+    on CenteredClip. Nothing is claimed where keys that the attackers brought make more than b_t of the members."""
     past = now.transcript(now.step - 1)
     if past is None or past.step in watch.applied or past.aggregate is None or past.parameters is None:
+        return
+    if watch.last and len(watch.coalition.intersection(watch.last.roster)) > watch.last.tolerated:
         return
     honest = [worker for worker in past.workers if worker not in watch.coalition]
     if not honest:

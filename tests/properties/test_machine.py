@@ -27,6 +27,14 @@ OPEN_ONLY = {"many-keys", "convicted-return"}
 """Attacks that need open membership, which a run with a tolerance has not."""
 
 
+@pytest.mark.parametrize("how", ["honest", "two commitments"])
+def test_more_faulty_members_than_tolerated_are_no_violation(how: str) -> None:
+    """The only worker of a step may be a key that the attackers brought, and that has earned its seat."""
+    scene = Scene(4, 1, (0,), 3, 11, 24, 0, schedule=Schedule("even", 0, 0))
+    refusal, newcomer = Action(-1, 1, "refuse", "REVEAL"), Action(0, 2, "bring", how=how)
+    run_script(Script(scene, (refusal, newcomer)))
+
+
 class TestSwarms(SwarmMachine.TestCase):  # type: ignore[name-defined,misc]
     """Swarms of 4 to 18 peers, step by step."""
 
