@@ -46,3 +46,15 @@ def constants(module: str, *names: str) -> None:
         at = next(number for number, line in enumerate(lines) if line.startswith(f"{name} = "))
         meaning = lines[at + 1].strip('"').replace('"""', "")
         cog.outl(f"| `{name}` | {getattr(loaded, name):,} | {meaning} |")
+
+
+def conditions() -> None:
+    """Print the condition number of every redundant code with r = 2s + r_c, a row per r, a column per s."""
+    from btard.protocol.redundant_code import MAX_GROUP, conditioning
+
+    columns = range((MAX_GROUP + 1) // 2)
+    cog.outl("| r | " + " | ".join(f"s = {s}" for s in columns) + " |")
+    cog.outl("| ---: |" + " ---: |" * len(columns))
+    for rows in range(1, MAX_GROUP + 1):
+        values = [f"{conditioning(rows, s, rows - 2 * s):.2f}" if rows > 2 * s else "" for s in columns]
+        cog.outl(f"| {rows} | " + " | ".join(values) + " |")

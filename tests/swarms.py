@@ -16,11 +16,12 @@ from btard.protocol.channel import AgreedBroadcast, Delivery, Exchange, Gather, 
 from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import Envelope, Message, Notices, Phase, Slot, body_hash, seal
+from btard.protocol.messages import Envelope, Message, Notices, Phase, Slot, content_hash, seal
 from btard.protocol.model import Configuration, PeerId
 from btard.protocol.mprng import uint64
 from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule, Sgd, describe
+from btard.protocol.verification import profile_of
 from btard_adversary.swarm import Toy
 
 GRADIENT_CLIP = 50.0
@@ -278,7 +279,7 @@ class Swarm:
 
     def keep(self, peer: PeerId, content: bytes) -> None:
         """Keep an aggregate, as a run directory does."""
-        self.contents[body_hash(content)] = content
+        self.contents[content_hash(profile_of(self.config).gather, content)] = content
 
     def seating(self, peer: PeerId) -> Seating:
         """An attacker's place."""

@@ -30,13 +30,13 @@ from btard.protocol.messages import (
     Slot,
     seal,
 )
-from btard.protocol.model import PeerId, ProtocolError
+from btard.protocol.model import BTARD, MAJORITY_VOTE, PeerId, ProtocolError
 from btard.protocol.mprng import combine, commitment, draw_validators, private_opening, uint64
 from btard.protocol.state import Attempt, Conduct, Later, Plan, State
-from btard.protocol.verification import Transcript
+from btard.protocol.verification import Transcript, report_of
 from btard.training.registry import described, find_by_name, known_names
 
-from btard_adversary.attacks.aggregation import covering
+from btard_adversary.attacks.aggregation import covering, reach
 from btard_adversary.attacks.base import Attack
 from btard_adversary.attacks.membership import Idler
 from btard_adversary.attacks.protocol import Posted, Poster
@@ -52,6 +52,10 @@ RELAY, CERTIFICATE = "signatures of a relay", "a certificate"
 """What can be forged."""
 NOISE = "random bytes"
 """The way to corrupt a frame that knows nothing about it."""
+
+
+PLACE_OF = {Phase.BALLOT: Phase.SCATTER, Phase.TALLY: Phase.GATHER}
+"""The phases of profile majority-vote by the names that scripts call them."""
 
 
 class Deviation(Poster):
@@ -93,9 +97,8 @@ class Deviation(Poster):
     def is_due(self, frame: Frame) -> bool:
         """Whether ``frame`` is of the action's step, attempt and phase."""
         slot, action = frame.echo.slot if isinstance(frame, Relay) else frame.slot, self.action
-        return (
-            slot.step == action.step and action.attempt in (ANY, slot.attempt) and action.phase in ("", slot.phase.name)
-        )
+        phase = PLACE_OF.get(slot.phase, slot.phase).name
+        return slot.step == action.step and action.attempt in (ANY, slot.attempt) and action.phase in ("", phase)
 
     def post(self, recipient: PeerId, honest: Frame) -> Iterable[Posted]:
         """The altered frames where the action is about this one, else the honest one."""
@@ -473,10 +476,25 @@ class AlterAggregate(Deviation):
         part = attempt.part_of(self.me)
         if part is None or not self.acts(state) or self.action.how not in VALUES:
             return honest
-        reach = state.config.distance_ratio * float(attempt.radii[part])
         with np.errstate(all="ignore"):
-            changed = VALUES[self.action.how](honest, self.action.victim, reach)
+            changed = VALUES[self.action.how](honest, self.action.victim, reach(state, attempt, part, honest))
         return np.asarray(changed, dtype=np.float32)
+
+
+class Deny(Deviation):
+    """Report about the gradient that is due, whatever later actions make of it: only its aggregators can tell."""
+
+    due: Float32 | None = None
+
+    def gradient(self, state: State, honest: Float32) -> Float32:
+        """Remembered."""
+        if self.acts(state):
+            self.due = honest
+        return honest
+
+    def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
+        """The true numbers about it."""
+        return report_of(transcript, self.due) if self.acts(state) and self.due is not None else honest
 
 
 NEARBY = "from nearby"
@@ -489,15 +507,16 @@ class Cover(Deviation):
 
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """What is missing for Σ s = 0 on their parts, as far as a report can say so (VER-2)."""
-        if not self.acts(state):
+        if not self.acts(state) or transcript.profile == MAJORITY_VOTE:  # there it has nothing to report
             return honest
-        near = self.action.how == NEARBY
+        near = self.action.how == NEARBY and transcript.profile == BTARD
         colluders = [peer for peer in transcript.workers if peer in self.world.coalition]
         forgers = [peer for peer in colluders if near or peer != self.me]
         said = honest.copy()
         if near:
             forged = [transcript.workers.index(peer) for peer in forgers]
-            said[1, forged] = np.minimum(honest[1], state.config.distance_ratio * transcript.radii)[forged]
+            limits = state.config.distance_ratio * transcript.radii
+            said[1, forged] = np.minimum(honest[1], limits)[forged]
         helpers = len(colluders) - (not near) if self.action.attacker == ALL else 1
         return covering(self.world, transcript, said, forgers, max(helpers, 1))
 
@@ -583,6 +602,7 @@ VERBS: dict[str, type[Deviation]] = {
     "forge": Forge,
     "gradient": Gradient,
     "aggregate": AlterAggregate,
+    "deny": Deny,
     "cover": Cover,
     "accuse": Accuse,
     "leave": Leave,

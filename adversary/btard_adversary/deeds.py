@@ -19,6 +19,7 @@ from btard.protocol.judging import equivocation, is_last_echo
 from btard.protocol.membership import is_letter
 from btard.protocol.messages import (
     ECHO,
+    SCATTERED,
     Accusation,
     Aggregate,
     Commit,
@@ -31,7 +32,7 @@ from btard.protocol.messages import (
     Reveal,
     Slot,
 )
-from btard.protocol.model import PeerId, ProtocolError, Roster
+from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, ProtocolError, Roster
 from btard.protocol.mprng import commitment
 from btard.protocol.state import Attempt, Conduct, Later, Plan, State
 from btard.protocol.verification import Transcript, report_of
@@ -42,7 +43,7 @@ MAX_FRAME = 1 << 24
 """Bytes of the largest frame that is looked at."""
 TRIALS = (Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL)
 """In tolerance mode: phases in which somebody on trial shows its gradient."""
-MISLEADING = (Phase.SCATTER, Phase.REPORT)
+MISLEADING = (*SCATTERED, Phase.REPORT)
 """Phases in which another message than the honest one can put an honest part on trial."""
 AT_ONCE, NOW, NEXT, AFTER = "at once", "now", "next", "after"
 """When a deed must have been paid for: in its phase, or before the next step is applied, whatever becomes of the
@@ -93,6 +94,8 @@ class Recorder(Conduct):
         """What an honest peer would have said, the workers of the attempt, and the state in which it would have."""
         self.said: dict[Slot, Message] = {}
         """What was said instead."""
+        self.due: Float32 | None = None
+        """The gradient that I should commit to."""
         self.mine: Float32 | None = None
         """The gradient that I commit to."""
         self.true_report: Float64 | None = None
@@ -124,6 +127,7 @@ class Recorder(Conduct):
     def gradient(self, state: State, honest: Float32) -> Float32:
         """The player's gradient; what it differs in only a recomputation shows (property ``audit``)."""
         done = self.player.gradient(state, honest)
+        self.due = honest
         self.altered += done.tobytes() != honest.tobytes()
         self.mine = np.asarray(done, dtype=np.float32)
         return done
@@ -137,6 +141,8 @@ class Recorder(Conduct):
     def report(self, state: State, transcript: Transcript, honest: Float64) -> Float64:
         """The player's report. What it says is judged with the message that it is part of."""
         self.true_report = honest
+        if transcript.profile == REDUNDANT_CODE and self.due is not None:  # what the others of my group report
+            self.true_report = report_of(transcript, self.due)
         done = self.player.report(state, transcript, honest)
         owed = [w for w in self.beyond_the_norm(transcript) if w not in self.world.coalition]
         if owed:
@@ -160,6 +166,8 @@ class Recorder(Conduct):
     def beyond_the_norm(self, transcript: Transcript) -> list[PeerId]:
         """The aggregators of those parts of my gradient that are longer than λ, or no numbers."""
         limit, mine = self.world.gradient_limit, self.mine
+        if transcript.profile != BTARD:  # signs have no length, and the decoder looks at rows of any
+            return []
         if limit is None or mine is None or len(mine) != transcript.bounds[-1].stop:
             return []
         with np.errstate(all="ignore"):
@@ -396,6 +404,7 @@ def wrong_fields(honest: Any, said: Any, workers: Roster, coalition: frozenset[P
         wrong += ["another hash than the aggregate's"] * (both and honest.aggregate_hash != said.aggregate_hash)
     if isinstance(honest, Report):
         wrong += impossible_reports(honest, said)
+        wrong += ["other chunks than those asked for"] * (honest.chunks != said.chunks)
     return wrong
 
 

@@ -15,7 +15,11 @@ from btard.protocol.bans import Departure, Departures, Fault, Removal
 from btard.protocol.butterfly_clip import carry
 from btard.protocol.encoding import expand, tagged_hash
 from btard.protocol.log import Finding
+from btard.protocol.majority_vote import packed_length, trimmed
 from btard.protocol.messages import Commit, Report
+from btard.protocol.model import BTARD, MAJORITY_VOTE, REDUNDANT_CODE
+from btard.protocol.mprng import gradient_seed
+from btard.protocol.redundant_code import code_of, decode
 from btard.protocol.state import State
 from btard.protocol.step import Work
 
@@ -27,12 +31,12 @@ CATALOGUE: dict[str, Variant] = {}
 Make = Callable[[Any], Any]
 
 
-def variant(target: str, bends: str) -> Callable[[Make], Make]:
-    """Enter a faulty variant into the catalogue, under its function's name."""
+def variant(target: str, bends: str, profile: str = BTARD) -> Callable[[Make], Make]:
+    """Enter a faulty variant into the catalogue, under its function's name; it is searched in one profile."""
 
     def enter(make: Make) -> Make:
         name = make.__name__.replace("_", "-")
-        CATALOGUE[name] = Variant(name, target, make, bends, (make.__doc__ or "").strip().rstrip("."))
+        CATALOGUE[name] = Variant(name, target, make, bends, (make.__doc__ or "").strip().rstrip("."), (profile,))
         return make
 
     return enter
@@ -366,7 +370,12 @@ def only_reports_examined(original: Any) -> Any:
 @variant(".step:lies_about_my_part", "VER-5")
 def aggregators_look_away(original: Any) -> Any:
     """Nobody compares reports with the parts that it aggregated."""
-    return always([])(original)
+
+    def lies_about_my_part(peer: Any, state: State) -> Any:
+        return []
+        yield
+
+    return lies_about_my_part
 
 
 @variant(".verification:c2_holds", "VER-3")
@@ -425,7 +434,7 @@ def any_report_passes(original: Any) -> Any:
     return always(True)(original)
 
 
-@variant(".verification:possible_aggregate", "VER-10")
+@variant(".profile:possible_aggregate", "VER-10")
 def impossible_aggregates_applied(original: Any) -> Any:
     """An aggregate needs the right length and nothing else."""
     return lambda content, length: len(content) == 4 * length
@@ -618,3 +627,144 @@ def seats_for_nothing(original: Any) -> Any:
 def two_commitments_forgiven(original: Any) -> Any:
     """A candidate may commit to two gradients of one step."""
     return lambda state, delivered, departures: original(state, delivered, Departures(departures.slot))
+
+
+# -- Majority vote ----------------------------------------------------------------------------------
+
+
+@variant(".majority_vote:null_signs", "SIGN-2", MAJORITY_VOTE)
+def zeros_are_plus(original: Any) -> Any:
+    """A zero counts as plus in every step."""
+    return lambda length, step: trimmed(np.full(packed_length(length), 255, np.uint8), length)
+
+
+@variant(".majority_vote:compared", "SIGN-3", MAJORITY_VOTE)
+def one_vote_more(original: Any) -> Any:
+    """A sign needs one vote more than half."""
+    return lambda planes, threshold: original(planes, threshold + 1)
+
+
+@variant(".majority_vote:majority", "SIGN-3", MAJORITY_VOTE)
+def first_voter_decides(original: Any) -> Any:
+    """The sign of the first worker counts, not the majority's."""
+    return lambda votes, length, step: votes[0].copy()
+
+
+@variant(".majority_vote:MajorityVote.openly_wrong", "SIGN-10", MAJORITY_VOTE)
+def tallies_uncounted(original: Any) -> Any:
+    """Nobody counts the shown votes again."""
+    return lambda self, transcript, reports: ()
+
+
+@variant(".majority_vote:MajorityVote.counts", "SIGN-10", MAJORITY_VOTE)
+def last_chunk_uncounted(original: Any) -> Any:
+    """The last part is not counted again."""
+    return lambda self, transcript, part, shown: (
+        part == len(transcript.workers) - 1 or original(self, transcript, part, shown)
+    )
+
+
+@variant(".encoding:tree_holds", "ENC-16", MAJORITY_VOTE)
+def paths_unchecked(original: Any) -> Any:
+    """A shown chunk need not belong to what was announced."""
+    return always(True)(original)
+
+
+@variant(".majority_vote:MajorityVote.opened", "SIGN-6", MAJORITY_VOTE)
+def superfluous_chunks_pass(original: Any) -> Any:
+    """A report may hold more than it should."""
+
+    def opened(self: Any, transcript: Any, worker: bytes, report: Report) -> Any:
+        return original(self, transcript, worker, replace(report, chunks=report.chunks[: len(transcript.workers) + 1]))
+
+    return opened
+
+
+# -- Redundant code ---------------------------------------------------------------------------------
+
+
+@variant(".profile:Groups.seed", "PROF-2", REDUNDANT_CODE)
+def members_compute_their_own(original: Any) -> Any:
+    """Every worker computes the gradient of its own seed."""
+    return lambda self, run, randomness, step, worker: gradient_seed(run, randomness, step, worker)
+
+
+@variant(".redundant_code:deal", "CODE-10", REDUNDANT_CODE)
+def one_group_only(original: Any) -> Any:
+    """All workers are in one group."""
+    return lambda workers, size: (tuple(workers),)
+
+
+@variant(".redundant_code:decode_safely", "CODE-14", REDUNDANT_CODE)
+def first_members_decoded(original: Any) -> Any:
+    """The decoder takes as many rows as it needs, whoever sent them."""
+
+    def decode_first(rows: Any, groups: Any, index: int, length: int, coins: bytes) -> Any:
+        needed = tuple(range(groups.compression))
+        return decode(rows, code_of(groups, index), needed, length), ()
+
+    return decode_first
+
+
+@variant(".redundant_code:adds_up", "CODE-15", REDUNDANT_CODE)
+def members_may_disagree(original: Any) -> Any:
+    """The first member's report counts for its group."""
+
+    def adds_up(transcript: Any, part: int) -> bool:
+        reports = transcript.reports.copy()
+        for group in transcript.groups.members:
+            rows = [transcript.workers.index(worker) for worker in group]
+            reports[rows] = reports[rows[:1]]
+        return bool(original(replace(transcript, reports=reports), part))
+
+    return adds_up
+
+
+@variant(".redundant_code:adds_up", "CODE-15", REDUNDANT_CODE)
+def groups_need_not_add_up(original: Any) -> Any:
+    """Reports are compared within groups only."""
+
+    def adds_up(transcript: Any, part: int) -> bool:
+        groups = [
+            [transcript.workers.index(worker) for worker in group] for group in transcript.groups.members if group
+        ]
+        said = transcript.reports[:, :, part]
+        return all(bool((said[group] == said[group[0]]).all()) for group in groups)
+
+    return adds_up
+
+
+@variant(".redundant_code:RedundantCode.right_aggregate", "CODE-16", REDUNDANT_CODE)
+def means_unchecked(original: Any) -> Any:
+    """An aggregator is acquitted whatever it announced."""
+    return lambda self, transcript, part, gradients, residual_ratio: True
+
+
+@variant(".redundant_code:RedundantCode.possible_report", "CODE-13", REDUNDANT_CODE)
+def no_numbers_pass(original: Any) -> Any:
+    """A report may hold what is no number."""
+    return lambda self, transcript, worker, report: len(report.norms) == 8 * len(transcript.workers)
+
+
+@variant(".step:lies_about_my_part", "PROF-3", REDUNDANT_CODE)
+def suspects_accused(original: Any) -> Any:
+    """Who merely seems to lie is accused."""
+
+    def lies_about_my_part(peer: Any, state: State) -> Any:
+        found = yield from original(peer, state)
+        suspects = state.replica.suspects if state.replica else ()
+        return sorted({*found, *(one for one in suspects if one in state.roster and one != peer.id)})
+
+    return lies_about_my_part
+
+
+@variant(".redundant_code:RedundantCode.regrouped", "CODE-11", REDUNDANT_CODE)
+def rows_of_the_first_attempt(original: Any) -> Any:
+    """In a retry the members of a group are counted in reverse."""
+
+    def regrouped(self: Any, state: State, groups: Any, workers: Any) -> Any:
+        found = original(self, state, groups, workers)
+        members = tuple(group[::-1] for group in found.members) if state.attempt else found.members
+        return replace(found, members=members)
+
+    return regrouped

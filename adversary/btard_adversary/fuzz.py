@@ -15,6 +15,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
+from btard.protocol.model import BTARD
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings, target
 from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
@@ -23,7 +24,7 @@ from btard_adversary.coverage import Tracer, all_requirements
 from btard_adversary.guided import Pool, grown
 from btard_adversary.machine import Counts, Play, SwarmMachine, Variation, verdict_of
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
-from btard_adversary.strategies import scenes
+from btard_adversary.strategies import MIXED, scenes
 from btard_adversary.swarm import Swarm, Violation
 from btard_adversary.sweep import order, swept
 from btard_adversary.variants import Variant
@@ -206,6 +207,7 @@ def machine_of(vary: Variation, blind: bool, played: set[Script]) -> type[SwarmM
         last = None
 
     Machine.played, Machine.blind = played, blind
+    Machine.profiles = getattr(vary, "profiles", MIXED)
     return Machine
 
 
@@ -236,7 +238,7 @@ def run_sweep(machine: type[SwarmMachine], sweep: int, places: range) -> Violati
     """Play the next scripts of the sweep."""
     try:
         for place in places:
-            play_script(machine, swept(sweep, place), lambda play: None)
+            play_script(machine, swept(sweep, place, machine.profiles), lambda play: None)
     except Violation as violation:
         return violation
     return None
@@ -336,6 +338,8 @@ def simpler_scenes(scene: Scene) -> Iterator[Callable[[Scene], Scene]]:
         yield lambda s: replace(s, returning=0)
     if scene.classes > 1:
         yield lambda s: replace(s, classes=1)
+    if scene.profile != BTARD:
+        yield lambda one: replace(one, profile=BTARD)
     if scene.links:
         yield lambda s: replace(s, links=0)
     if scene.channel != "ideal":

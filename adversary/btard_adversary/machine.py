@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from btard_adversary.properties import Watch, at_the_end
 from btard_adversary.script import Scene, Script
-from btard_adversary.strategies import noise, scenes, turns
+from btard_adversary.strategies import MIXED, noise, scenes, turns
 from btard_adversary.swarm import Swarm, Violation
 
 Variation = Callable[[], AbstractContextManager[Any]]
@@ -122,6 +122,8 @@ class SwarmMachine(RuleBasedStateMachine):
     most_peers: ClassVar[int] = 18
     look: ClassVar[Callable[[Play], None]] = lambda play: None
     """Gets every run that ended well."""
+    profiles: ClassVar[tuple[str, ...]] = MIXED
+    """What scenes are drawn from."""
     blind: ClassVar[bool] = False
     """Whether attackers send random bytes and nothing else: the baseline."""
 
@@ -132,7 +134,7 @@ class SwarmMachine(RuleBasedStateMachine):
     @initialize(data=st.data())
     def seat(self, data: st.DataObject) -> None:
         """Seat a swarm."""
-        self.play = Play(data.draw(scenes(type(self).most_peers)), type(self).variant)
+        self.play = Play(data.draw(scenes(type(self).most_peers, type(self).profiles)), type(self).variant)
 
     @rule(data=st.data())
     def go_on(self, data: st.DataObject) -> None:

@@ -15,8 +15,11 @@ from typing import Any, get_type_hints
 import numpy as np
 from btard.protocol.encoding import encode
 from btard.protocol.messages import (
+    GATHERED,
+    SCATTERED,
     Accusation,
     Aggregate,
+    Chunks,
     Commit,
     Doubles,
     Echo,
@@ -66,9 +69,9 @@ class Context:
     def parts(self) -> list[SignedHeader]:
         """Signed parts of the exchange that ends with this phase, in this attempt or another: the victim's, or if it
         has sent none those of another honest peer."""
-        exchange = Phase.SCATTER if self.slot.phase is Phase.AGGREGATE else Phase.GATHER
+        exchange = SCATTERED if self.slot.phase is Phase.AGGREGATE else GATHERED
         for peer in (self.victim, *sorted(self.heard)):
-            found = [one.signed_header for one in self.heard.get(peer, ()) if one.slot.phase is exchange]
+            found = [one.signed_header for one in self.heard.get(peer, ()) if one.slot.phase in exchange]
             if found:
                 return found
         return []
@@ -281,6 +284,15 @@ BY_TYPE: dict[Any, dict[str, Mutation]] = {
         "infinite": first_entry(lambda number: float("inf")),
         "below zero": first_entry(lambda number: -1.0),
         "one less": doubles(lambda vector: vector[:-1]),
+    },
+    tuple[Chunks, ...]: {
+        "flip first": at_first(lambda shown: flipped(shown[:1]) + shown[1:]),
+        "flip last": at_last(flipped),
+        "one less": lambda value, context: value[:-1],
+        "one more": lambda value, context: (*value, b"chunk"),
+        "swap": lambda value, context: value[::-1],
+        "longer": at_first(lambda shown: shown + b"\0"),
+        "nothing": lambda value, context: (),
     },
     bool: {"toggle": lambda value, context: not value},
     tuple[Accusation, ...]: {

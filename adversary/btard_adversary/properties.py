@@ -19,13 +19,15 @@ from btard.protocol.arithmetic import Float32, Float64, admissible_gradient, flo
 from btard.protocol.bans import Departure, remaining_roster, remaining_tolerance
 from btard.protocol.butterfly_clip import distance_bound, residual
 from btard.protocol.log import Record, Subject
+from btard.protocol.majority_vote import pack_signs, unpack_signs
 from btard.protocol.membership import probation_length
 from btard.protocol.messages import Phase, Reveal, body_hash
-from btard.protocol.model import PeerId, ProtocolError, validator_count
-from btard.protocol.mprng import combine, draw_validators, gradient_seed
+from btard.protocol.model import BTARD, MAJORITY_VOTE, REDUNDANT_CODE, PeerId, ProtocolError, validator_count
+from btard.protocol.mprng import combine, draw_validators
+from btard.protocol.redundant_code import AGGREGATE_ERROR
 from btard.protocol.state import Plan, State, plan_step
 from btard.protocol.step import CLOSING_STEPS
-from btard.protocol.verification import Transcript, failing_parts, part_hashes, report_of
+from btard.protocol.verification import Transcript, failing_parts, profile_of, report_of
 
 from btard_adversary.deeds import AFTER, AT_ONCE, NEXT, Deed
 from btard_adversary.swarm import DELAY, GRADIENT_TIME, Swarm, Violation
@@ -113,7 +115,7 @@ Check = Callable[[Watch, State], None]
 
 def true_gradient(watch: Watch, past: Transcript, worker: PeerId) -> Float32:
     """What ``worker`` should have committed, float32 ``[d]``."""
-    seed = gradient_seed(past.run, past.seed_randomness, past.step, worker)
+    seed = past.groups.seed(past.run, past.seed_randomness, past.step, worker)
     if past.parameters is None:
         raise ValueError("an observer has no parameters")
     return admissible_gradient(watch.swarm.task_of(worker).gradient(past.parameters, seed), past.gradient_clip)
@@ -128,7 +130,7 @@ def liars_of(watch: Watch, past: Transcript) -> set[PeerId]:
     for index, worker in enumerate(past.workers):
         if worker in watch.coalition and past.parameters is not None and past.aggregate is not None:
             gradient = true_gradient(watch, past, worker)
-            hashes = part_hashes(gradient, past.bounds) == past.part_hashes[index]
+            hashes = profile_of(past).hashes(past, worker, gradient) == past.part_hashes[index]
             report = report_of(past, gradient).tobytes() == np.ascontiguousarray(past.reports[index]).tobytes()
             found |= set() if hashes and report else {worker}
     return found
@@ -239,8 +241,9 @@ def liveness(watch: Watch, now: State) -> None:
 
 
 def applied_parts(watch: Watch, now: State) -> None:
-    """Every applied part is within Δ_max of an honest one, or was acquitted; an honest aggregator's obeys the bound
-    on CenteredClip. Nothing is claimed where keys that the attackers brought make more than b_t of the members."""
+    """PROP-5: every applied part is within Δ_max of an honest one, or was acquitted; an honest aggregator's obeys the
+    bound on CenteredClip. PROP-11: in the other profiles it is what their chapters promise. Nothing is claimed where
+    keys that the attackers brought make more than b_t of the members."""
     past = now.transcript(now.step - 1)
     if past is None or past.step in watch.applied or past.aggregate is None or past.parameters is None:
         return
@@ -250,8 +253,41 @@ def applied_parts(watch: Watch, now: State) -> None:
     if not honest:
         watch.fail("PROP-5", SAFETY, f"no honest worker is left in step {past.step}")
     truths = np.stack([true_gradient(watch, past, worker) for worker in honest])
+    if past.profile == MAJORITY_VOTE:
+        check_vote(watch, past, truths)
+    if past.profile == REDUNDANT_CODE:
+        check_mean(watch, past)
+    if past.profile != BTARD:
+        return
     for part, (bound, aggregator) in enumerate(zip(past.bounds, past.workers, strict=True)):
         check_part(watch, past, part, truths[:, bound].astype(np.float64), past.aggregate[bound], aggregator)
+
+
+def check_vote(watch: Watch, past: Transcript, truths: Float32) -> None:
+    """What is applied is the honest majority's sign wherever the other workers could not turn it; ``truths``: of the
+    honest workers, float32 ``[h, d]``. Parts of less than a chunk each are shown as a whole."""
+    for bound in past.bounds:
+        signs = np.stack([unpacked(truth[bound], past.step) for truth in truths])
+        margin, others = signs.sum(axis=0), len(past.workers) - len(truths)
+        decided = np.abs(margin) > others
+        applied = np.asarray(past.aggregate)[bound]
+        if not (np.abs(applied) == 1).all() or (np.sign(margin) != applied)[decided].any():
+            watch.fail("PROP-11", SAFETY, f"a sign of step {past.step} is not the one that the honest majority decides")
+
+
+def unpacked(vector: Float32, step: int) -> Float32:
+    """Signs as they are voted, float32 ``[m]`` of +1 and −1."""
+    return unpack_signs(pack_signs(vector, step), len(vector))
+
+
+def check_mean(watch: Watch, past: Transcript) -> None:
+    """What is applied is the mean of the groups' true gradients, part by part, up to rounding."""
+    present = [group[0] for group in past.groups.members if group]
+    groups = np.stack([true_gradient(watch, past, worker).astype(np.float64) for worker in present])
+    for part, bound in enumerate(past.bounds):
+        error = float(norm(np.asarray(past.aggregate)[bound] - groups[:, bound].mean(axis=0)))
+        if error > AGGREGATE_ERROR * float(norm(groups[:, bound]).mean()) + 1e-30:
+            watch.fail("PROP-11", SAFETY, f"part {part} of step {past.step} is not the mean of the groups' gradients")
 
 
 def check_part(
@@ -433,7 +469,7 @@ def public_checks(watch: Watch, now: State) -> None:
     for aggregator in failing:
         if aggregator not in past.settled:
             watch.fail("PROP-8", SAFETY, f"a part of step {past.step} that fails C2 or C3 is applied untried")
-    exact = watch.swarm.scene.classes == 1
+    exact = watch.swarm.scene.classes == 1 and past.profile == BTARD
     if not exact or past.parameters is None or past.aggregate is None or liars_of(watch, past):
         return
     truths = np.stack([true_gradient(watch, past, worker) for worker in past.workers])
@@ -456,7 +492,7 @@ def check_residual(watch: Watch, past: Transcript, part: int, inputs: Float32, w
 def honest_aggregates(watch: Watch, now: State) -> None:
     """What an honest aggregator announced is a clipped mean of what it received, parts that nobody may have taken as
     zeros (STEP-5)."""
-    for seat in watch.swarm.members:
+    for seat in watch.swarm.members if now.config.profile == BTARD else ():
         past, replica = seat.state.transcript(now.step - 1), seat.state.replica
         inputs = replica.inputs if replica else None
         if past is None or inputs is None or seat.id not in past.workers:
@@ -502,7 +538,10 @@ def acquittals(watch: Watch, now: State) -> None:
 
 
 def honest_parts(watch: Watch, now: State) -> None:
-    """No part of an honest peer is on trial unless somebody misreports."""
+    """No part of an honest peer is on trial unless somebody misreports. In profile redundant-code a true report about a
+    false gradient puts one on trial, too."""
+    if now.config.profile == REDUNDANT_CODE:
+        return
     misreported = {step for recorder in watch.swarm.recorders.values() for step in recorder.misreported}
     for trial in (verdict.trial for record in new_records(watch, now) for verdict in record.verdicts):
         honest = trial.subject is Subject.AGGREGATE and trial.accused not in watch.coalition

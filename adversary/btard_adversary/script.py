@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from btard.protocol.messages import Phase
-from btard.protocol.model import ProtocolError
+from btard.protocol.model import BTARD, PROFILES, ProtocolError
 
 ALL = -1
 """The whole coalition."""
@@ -72,6 +72,8 @@ class Scene:
     """On a sparse overlay: with how many peers to each side of it in the ring a peer has links; 0: with everyone."""
     classes: int = 1
     """In how many determinism classes the peers compute, in turn; with more than one the run has a tolerance."""
+    profile: str = BTARD
+    """In profile redundant-code as many liars are located as are tolerated."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Script:
             lines.append(f"sparse overlay: a ring, with links to {scene.links} peers on each side")
         if scene.classes > 1:
             lines.append(f"tolerance mode: the peers compute in {scene.classes} determinism classes, in turn")
+        if scene.profile != BTARD:
+            lines.append(f"profile {scene.profile}")
         if scene.newcomer:
             lines.append(f"a newcomer asks for a seat after step {scene.newcomer}")
         if scene.leaver:
@@ -229,6 +233,10 @@ def wrong_scene(scene: Scene) -> Iterator[str]:
         yield "an ideal channel has no links"
     if (scene.links or scene.classes > 1) and (scene.newcomer or scene.leaver or scene.returning):
         yield "nobody comes or goes on a sparse overlay or in tolerance mode"
+    if scene.profile not in PROFILES:
+        yield f"there is no profile '{scene.profile}'"
+    if scene.classes > 1 and scene.profile != BTARD:
+        yield "only the profile btard has a tolerance mode"
     if scene.channel not in CHANNELS:
         yield f"there is no channel '{scene.channel}'"
     if scene.schedule.kind not in SCHEDULES:

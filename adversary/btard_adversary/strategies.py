@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeVar
 
+from btard.protocol.model import BTARD, MAJORITY_VOTE, REDUNDANT_CODE
 from btard.training.registry import find_by_name, known_names
 from hypothesis import strategies as st
 
@@ -62,6 +63,8 @@ def weighted(*choices: tuple[int, st.SearchStrategy[Drawn]]) -> st.SearchStrateg
     return st.sampled_from(places).flatmap(lambda place: choices[place][1])
 
 
+MIXED = (BTARD, BTARD, BTARD, BTARD, MAJORITY_VOTE, REDUNDANT_CODE)
+"""The profiles, each as often as it is played."""
 SIZES = [1] * 32 + [2] * 24 + [3] * 12 + [4] * 8 + [5, 6, 7, 8]
 """b: mostly small, since a small swarm is played in a tenth of the time of a large one."""
 SPARSE = 10
@@ -74,8 +77,8 @@ def every_other(first: int, count: int, peers: int) -> tuple[int, ...]:
 
 
 @st.composite
-def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
-    """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers."""
+def scenes(draw: st.DrawFn, most: int = 18, profiles: tuple[str, ...] = MIXED) -> Scene:
+    """A swarm of 4 to ``most`` peers, any b that n ≥ 2b + 2 admits, at most b attackers, in one of ``profiles``."""
     tolerated = draw(st.sampled_from([b for b in SIZES if 2 * b + 2 <= most]))
     channel = draw(st.sampled_from(["ideal", "broadcast"]))
     sparse = channel == "broadcast" and tolerated <= 2 and most >= SPARSE and draw(st.integers(0, 9)) == 0
@@ -99,6 +102,7 @@ def scenes(draw: st.DrawFn, most: int = 18) -> Scene:
         returning=0 if closed else draw(st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1])),
         links=tolerated + 1 if sparse else 0,
         classes=classes,
+        profile=draw(st.sampled_from(profiles)) if classes == 1 else BTARD,
     )
 
 
@@ -213,7 +217,15 @@ SHIFTS = ("shift a little", "shift somewhat", "shift more", "shift", "one entry"
 def conspiracies(step: int, links: bool = True) -> st.SearchStrategy[list[Action]]:
     """What a coalition does together: cover up a forged part, frame an aggregator, accuse in turn, eliminate honest
     peers, refuse the randomness, use the second attempt, let some see in the last moment what others never see."""
-    everywhere = [covered(step), framing(step), accusing(step), complaining(step), joining(step), again(step, links)]
+    everywhere = [
+        covered(step),
+        framing(step),
+        denying(step),
+        accusing(step),
+        complaining(step),
+        joining(step),
+        again(step, links),
+    ]
     if not links:
         return st.one_of(*everywhere)
     return weighted((5, st.one_of(*everywhere)), (1, refusing(step)), (3, late_echoes(step)))
@@ -233,6 +245,13 @@ def framing(draw: st.DrawFn, step: int) -> list[Action]:
     how = draw(st.sampled_from(sorted(catalogue()["Report", field])))
     lie = Action(draw(small), step, "gradient", how=draw(st.sampled_from(sorted(VALUES))))
     return [lie, Action(draw(small), step, "alter", "REPORT", field=field, how=how)]
+
+
+@st.composite
+def denying(draw: st.DrawFn, step: int) -> list[Action]:
+    """A false gradient, and true reports about the one that was due."""
+    who, how = draw(small), draw(st.sampled_from(sorted(VALUES)))
+    return [Action(who, step, "deny"), Action(who, step, "gradient", how=how)]
 
 
 @st.composite

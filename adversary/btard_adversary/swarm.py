@@ -19,12 +19,13 @@ from btard.protocol.bans import Departure, Removal
 from btard.protocol.encoding import expand, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import Slot, body_hash
-from btard.protocol.model import Configuration, PeerId, ProtocolError
+from btard.protocol.messages import Slot, content_hash
+from btard.protocol.model import REDUNDANT_CODE, Configuration, PeerId, ProtocolError
 from btard.protocol.mprng import private_opening, uint64
 from btard.protocol.state import Conduct, State, initial_replica
 from btard.protocol.update import Schedule as Rate
 from btard.protocol.update import Sgd, describe
+from btard.protocol.verification import profile_of
 
 from btard_adversary.actions import Player
 from btard_adversary.deeds import Recorder
@@ -99,7 +100,17 @@ def configuration(scene: Scene) -> Configuration:
         delay=DELAY,
         gradient_time=GRADIENT_TIME,
         tolerance=TOLERANCE if scene.classes > 1 else 0.0,
+        profile=scene.profile,
+        **coding(scene),
     )
+
+
+def coding(scene: Scene) -> dict[str, int]:
+    """Profile redundant-code: as many liars as are tolerated, and compression two if the workers suffice for it."""
+    if scene.profile != REDUNDANT_CODE:
+        return {}
+    spare = scene.peers >= 2 * scene.tolerated + 2 + scene.validators
+    return {"liars": scene.tolerated, "compression": 2 if spare else 1}
 
 
 @lru_cache(maxsize=1024)
@@ -252,7 +263,7 @@ class Swarm:
 
     def keep(self, peer: PeerId, content: bytes) -> None:
         """Keep an aggregate, as a run directory does."""
-        self.contents[body_hash(content)] = content
+        self.contents[content_hash(profile_of(self.config).gather, content)] = content
 
     def opening(self, peer: PeerId, run: bytes, slot: Slot) -> bytes:
         """What an honest peer opens in an attempt (MPRNG-1)."""

@@ -13,6 +13,7 @@ from itertools import cycle, zip_longest
 from random import Random
 from typing import Any
 
+from btard.protocol.model import BTARD
 from btard.protocol.step import CLOSING_STEPS
 
 from btard_adversary.actions import (
@@ -216,6 +217,13 @@ def denials() -> Iterator[Stop]:
         yield Stop((unsaid(phase, EVERYONE), (1, 0, second)), True, scene=scene)
 
 
+def denied_gradients() -> Iterator[Stop]:
+    """Another gradient, and a report about the true one."""
+    for how in VALUES:
+        for who in (0, ALL):
+            yield Stop(((who, 0, {"do": "deny"}), (who, 0, {"do": "gradient", "how": how})), False)
+
+
 def comings_and_goings() -> Iterator[Stop]:
     """Keys that ask for seats, peers that leave, and those that come back."""
     long = {"tolerated": 1, "steps": 12}
@@ -283,7 +291,14 @@ def order(seed: int) -> list[Stop]:
             parts = [(who, who * later, what) for who, what in enumerate(found[at : at + 2])]
             alone.append(Stop(tuple(parts), links))
     together = [Stop(parts, False) for parts in conspiracies()]
-    together += [*partial_broadcasts(), *unusable_aggregates(), *spoiled_together(), *denials(), *disclosures()]
+    together += [
+        *partial_broadcasts(),
+        *unusable_aggregates(),
+        *spoiled_together(),
+        *denials(),
+        *disclosures(),
+        *denied_gradients(),
+    ]
     together += [*comings_and_goings(), *named(), *closings()]
     random.shuffle(alone)
     random.shuffle(together)
@@ -291,8 +306,9 @@ def order(seed: int) -> list[Stop]:
     return [stop for pair in zip_longest(together, alone) for stop in pair if stop is not None]
 
 
-def swept(seed: int, number: int) -> Script:
-    """The script at place ``number`` of the sweep; behind the last one it begins anew, with other swarms."""
+def swept(seed: int, number: int, profiles: tuple[str, ...] = (BTARD,)) -> Script:
+    """The script at place ``number`` of the sweep, in one of ``profiles``; behind the last one it begins anew, with
+    other swarms."""
     stops = order(seed)
     stop, draw = stops[number % len(stops)], Random(f"{seed}/{number}")
     scene, first, victim = scene_of(stop, draw), draw.choice([1, 1, 2]), draw.randrange(4)
@@ -302,6 +318,8 @@ def swept(seed: int, number: int) -> Script:
     ]
     phase = draw.choice(["AGGREGATE", "REVEAL", "REPORT"])
     spoiled = Action(0, first, "alter", phase, field="notices", how="complain about a stranger", attempt=0)
+    if scene.classes == 1:
+        scene = replace(scene, profile=Random(f"{seed}/{number}/profile").choice(profiles))
     return Script(scene, tuple([spoiled, *acts] if stop.again else acts))
 
 

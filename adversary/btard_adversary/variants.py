@@ -16,6 +16,8 @@ from typing import Any
 
 from btard.protocol.model import ProtocolError
 
+from btard_adversary.strategies import MIXED
+
 
 class VariantError(ProtocolError):
     """A variant that names nothing, or replaces it by nothing that can be called; the message is one sentence."""
@@ -33,6 +35,8 @@ class Variant:
     bends: str = ""
     """The requirement that it breaks."""
     summary: str = ""
+    profiles: tuple[str, ...] = MIXED
+    """The profiles in which it is searched, each as often as it stands here."""
 
     def __call__(self) -> Any:
         """A context manager in which the variant is the protocol."""

@@ -97,7 +97,7 @@ def train(
             help="Task: digits, text, quadratic, logistic, cifar10, or module:name; options follow: quadratic,noise=3."
         ),
     ] = "digits",
-    profile: Annotated[str, typer.Option(help="Protocol profile.")] = "btard",
+    profile: Annotated[str, typer.Option(help="btard, majority-vote or redundant-code.")] = "btard",
     peers: Annotated[int, typer.Option(help="Number of peers.")] = 16,
     byzantine: Annotated[int, typer.Option(help="Number of attackers among them.")] = 0,
     tolerate: Annotated[
@@ -116,6 +116,16 @@ def train(
     attack_period: Annotated[int, typer.Option(help="The attack acts at every so-many-th step.")] = 1,
     attack_scale: Annotated[float | None, typer.Option(help="Strength; default: the attack's own.")] = None,
     validators: Annotated[int, typer.Option(help="Most validators in a step.")] = 4,
+    liars: Annotated[int, typer.Option(help="Profile redundant-code: s, how many liars in a group are located.")] = 0,
+    compression: Annotated[
+        int, typer.Option(help="Profile redundant-code: r_c, by how much coded parts are shorter.")
+    ] = 1,
+    group_size: Annotated[
+        int, typer.Option(help="Profile redundant-code: r, least workers in a group; default: 2s + r_c.")
+    ] = 0,
+    detection: Annotated[
+        float, typer.Option(help="Profile majority-vote: probability that a half-forged part is found.")
+    ] = 0.99,
     config: Annotated[
         Path | None,
         typer.Option(help="TOML or JSON file: protocol constants, optimizer; they win over options."),
@@ -178,6 +188,10 @@ def train(
         attack_period=attack_period,
         attack_scale=attack_scale,
         validators=validators,
+        liars=liars,
+        compression=compression,
+        group_size=group_size,
+        detection=detection,
         steps=steps,
         seed=seed,
         device=device,
@@ -462,7 +476,7 @@ def prepare_recomputation(path: Path, content: bytes, name: str | None, device: 
     kept = path.with_suffix(".aggregates")
     if not kept.is_file():
         fail(f"recomputation needs '{kept}', which is not there")
-    return Recomputation(task.gradient, task.initial_parameters(), read_contents(kept))
+    return Recomputation(task.gradient, task.initial_parameters(), read_contents(kept, genesis.configuration))
 
 
 def describe_report(report: AuditReport) -> dict[str, Any]:

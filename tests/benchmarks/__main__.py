@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import bench_broadcast, bench_centered_clip, bench_machine, bench_step
+from tests.benchmarks import (
+    bench_broadcast,
+    bench_centered_clip,
+    bench_decoding,
+    bench_machine,
+    bench_profiles,
+    bench_step,
+)
 
 
 def main() -> None:
     """Run all benchmarks and print one line per number."""
-    for module in (bench_centered_clip, bench_step, bench_broadcast, bench_machine):
+    for module in (bench_centered_clip, bench_decoding, bench_profiles, bench_step, bench_broadcast, bench_machine):
         for name, ratio, target in module.run():
             print(f"{ratio:10.3f}  target {target:8}  {name}", flush=True)
 

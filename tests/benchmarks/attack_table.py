@@ -147,7 +147,7 @@ def main() -> int:
         stated = table_of_the_chapter()
         wrong += [f"{CHAPTER.name} says otherwise: {row}" for name, row in table.items() if stated.get(name) != row]
     elif asked.write and not wrong:
-        write(table if not asked.only else table_of_the_chapter() | table)
+        write(dict(sorted((table_of_the_chapter() | table).items())) if asked.only else table)
     elif not asked.write:
         print("\n".join((HEADING, *table.values())))
     for sentence in wrong:

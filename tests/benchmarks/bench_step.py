@@ -17,7 +17,7 @@ from btard.protocol.encoding import expand
 from btard.protocol.update import Schedule, Sgd
 from btard.training.registry import find_task
 from btard.training.task import Evaluation, Task, TaskDefaults
-from btard.training.trainer import Event, MeanRun, Settings, SwarmRun, assemble
+from btard.training.trainer import Event, ServerRun, Settings, SwarmRun, assemble
 
 Row = tuple[str, float, str]
 WARM_STEPS = 3
@@ -83,7 +83,7 @@ def wall_ratio(name: str, target: str, steps: int, rounds: int = 3) -> list[Row]
     ratios = []
     for _ in range(rounds):
         secure = statistics.median(step_times(SwarmRun(swarm).play(), steps))
-        plain = statistics.median(step_times(MeanRun(swarm).play(), steps))
+        plain = statistics.median(step_times(ServerRun(swarm).play(), steps))
         ratios.append(secure / plain)
     return [(f"simulated step / plain mean step, {name}, d = {task.dimension:,}", statistics.median(ratios), target)]
 

@@ -14,9 +14,10 @@ from btard.training.trainer import RunError, Settings, attack_names, train
 VERDICTS = {name: verdict for name, _, verdict in attack_names()}
 NAMES = list(VERDICTS)
 SEEN = {
-    "a-little-is-enough", "constant-direction", "covered-aggregate", "delayed-gradient", "dodged-trial",
-    "inner-product-manipulation", "label-flip", "leave-before-audit", "many-keys", "mimic", "random-noise",
-    "sign-flip", "within-tolerance",
+    "a-little-is-enough", "clip-push", "constant-direction", "coordinate-extremes", "covered-aggregate",
+    "delayed-gradient", "dodged-trial", "hidden-coordinate", "inner-product-manipulation", "inner-quantile",
+    "krum-decoy", "label-flip", "leave-before-audit", "many-keys", "mimic", "min-max", "random-noise", "sign-flip",
+    "vote-flip", "within-tolerance",
 }  # fmt: skip
 """Attacks that only an audit or probation finds: it may take some steps. The others show at once."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from btard.conformance.audit import audit
 from btard.network.coalition import Seating
-from btard.protocol.arithmetic import Float64
+from btard.protocol.arithmetic import Float64, admissible_gradient
 from btard.protocol.bans import Departure, Fault
 from btard.protocol.messages import Phase
 from btard.protocol.model import ProtocolError, ToleranceExceeded
@@ -269,7 +269,8 @@ def honest_parts(run: Swarm, past: Transcript, bound: slice) -> Float64:
         for worker in past.workers
         if worker not in run.coalition
     ]
-    return np.stack([run.task.gradient(past.parameters, seed)[bound] for seed in seeds]).astype(np.float64)
+    computed = [run.task.gradient(past.parameters, seed) for seed in seeds]
+    return np.stack([admissible_gradient(one, past.gradient_clip)[bound] for one in computed]).astype(np.float64)
 
 
 @pytest.mark.requirement("PROP-5")

@@ -457,12 +457,14 @@ def test_a_state_hash_that_the_majority_made_up_is_found() -> None:
 def test_kept_aggregates_are_read_by_hash(tmp_path: Any, eventful: Swarm) -> None:
     path = tmp_path / "kept.aggregates"
     path.write_bytes(b"".join(encode(body) for body in eventful.contents.values()))
-    assert read_contents(path) == eventful.contents
-    assert audit(eventful.log, eventful.recomputation(contents=read_contents(path))).recomputed
+    assert read_contents(path, eventful.genesis.configuration) == eventful.contents
+    assert audit(
+        eventful.log, eventful.recomputation(contents=read_contents(path, eventful.genesis.configuration))
+    ).recomputed
     for garbage in (b"\xff", encode(1), encode([b"x"]), b"\x45abc"):
         path.write_bytes(encode(b"fine") + garbage)
         with pytest.raises(ProtocolError):
-            read_contents(path)
+            read_contents(path, eventful.genesis.configuration)
 
 
 # -- Runs of every kind ----------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_the_first_thing_wrong_with_an_entry_counts() -> None:
         return public_fault(state, opened, IDS[0], envelope, NoRules())
 
     def report(head: bytes, notices: Notices) -> Envelope:
-        return seal(PEERS[0], state.run, slot, head, encode(Report(b"", b"", notices).to_item()))
+        return seal(PEERS[0], state.run, slot, head, encode(Report(notices=notices).to_item()))
 
     assert fault(None) is Fault.SILENT
     assert fault(seal(PEERS[0], state.run, slot, bytes(32), b"\xff")) is Fault.MALFORMED
@@ -234,7 +234,7 @@ MESSAGES: dict[Phase, Any] = {
     Phase.COMMIT: lambda notices: Commit((), bytes(32), bytes(32), notices=notices),
     Phase.AGGREGATE: lambda notices: Aggregate(None, notices),
     Phase.REVEAL: lambda notices: Reveal(bytes(64), (), notices),
-    Phase.REPORT: lambda notices: Report(b"", b"", notices),
+    Phase.REPORT: lambda notices: Report(notices=notices),
 }
 
 

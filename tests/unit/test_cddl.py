@@ -87,6 +87,8 @@ EXACT: dict[str, Any] = {"peers": PEERS, "tolerated": 6, "steps": 21}
 """Six Byzantine peers, then two that ask for a seat, and one that leaves."""
 TOLERANT: dict[str, Any] = {"peers": 8, "tolerated": 2, "steps": 9, "tolerance": 0.01}
 """Tolerance mode: disclosures and votes."""
+VOTING: dict[str, Any] = {"peers": 6, "tolerated": 1, "steps": 6, "profile": "majority-vote"}
+CODED: dict[str, Any] = {"peers": 9, "tolerated": 2, "steps": 6, "profile": "redundant-code", "liars": 2}
 WITHHOLDS, MISMATCHES, GARBLES, MISREPORTS, ACCUSES, BLASTS, SHIFTS = range(7)
 """What a Byzantine peer does, from the step of that number on."""
 KNOCKS, RETIRES = 7, 12
@@ -264,8 +266,19 @@ def tolerant() -> Run:
     return played(TOLERANT, (MISREPORTS, SHIFTS))
 
 
-def test_the_recorded_runs_use_every_kind_of_message(run: Run, tolerant: Run) -> None:
-    assert {entry.slot.phase for entry in (*run.sent, *tolerant.sent)} == set(Phase)
+@pytest.fixture(scope="module")
+def voting() -> Run:
+    return played(VOTING, (BLASTS,))
+
+
+@pytest.fixture(scope="module")
+def coded() -> Run:
+    return played(CODED, (MISREPORTS, SHIFTS))
+
+
+def test_the_recorded_runs_use_every_kind_of_message(run: Run, tolerant: Run, voting: Run, coded: Run) -> None:
+    sent = (*run.sent, *tolerant.sent, *voting.sent, *coded.sent)
+    assert {entry.slot.phase for entry in sent} == set(Phase)
     assert run.faults == {
         Fault.WITHHELD: 2,
         Fault.MISMATCHED_PART: 1,
@@ -462,7 +475,7 @@ def readable(envelope: Envelope) -> bool:
     """Whether ``envelope`` is what its place calls for, from the code's point of view."""
     slot, body = envelope.slot, envelope.body
     match slot.phase:
-        case Phase.SCATTER | Phase.GATHER:
+        case Phase.SCATTER | Phase.GATHER | Phase.BALLOT | Phase.TALLY:
             return True
         case Phase.AUDIT:  # TOL-3
             return (slot.attempt, slot.part) == (0, 2)
@@ -508,7 +521,7 @@ def test_the_schema_leaves_order_and_equal_lengths_to_prose(run: Run) -> None:
         body = [bytes(64), accusations, [], [], []]  # type: ignore[list-item]
         assert fits("reveal", body) and not reads("reveal", body)
     for products, norms in ((8, 16), (7, 7)):
-        body = [bytes(products), bytes(norms), [], [], []]
+        body = [bytes(products), bytes(norms), [], [], [], []]
         assert fits("report", body) and not reads("report", body)
     proof = [header.to_item() for header in versions(run)]
     assert reads("proof", proof) and fits("proof", proof)

@@ -22,12 +22,19 @@ from btard.protocol.encoding import (
     Shape,
     TooDeep,
     TooMany,
+    chunk_count,
+    chunk_length,
     decode,
     decode_sequence,
     encode,
     expand,
+    path_length,
     sample_indices,
     tagged_hash,
+    tree_hash,
+    tree_holds,
+    tree_levels,
+    tree_path,
 )
 from btard.protocol.model import ProtocolError
 
@@ -473,3 +480,57 @@ def test_the_chapters_table_of_refused_inputs(error: type[DecodeError]) -> None:
     assert len(rows) == 14 and mine
     for data in mine:
         refuses(error, "81" * 16 + "80" if error is TooDeep else data, 3 if error is Oversized else LIMIT)
+
+
+# -- Trees of hashes ----------------------------------------------------------------------------
+
+
+def top_of(leaves: list[bytes]) -> bytes:
+    """The top of a tree, split at the largest power of two below the number of leaves, as RFC 6962 draws it."""
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << (len(leaves) - 1).bit_length() - 1
+    return tagged_hash("btard/pair", top_of(leaves[:split]), top_of(leaves[split:]))
+
+
+LENGTHS = [0, 1, 127, 128, 129, 256, 257, 640, 128 * 6, 128 * 7 + 3, 128 * 33]
+
+
+@pytest.mark.requirement("ENC-15")
+@pytest.mark.parametrize("length", LENGTHS)
+def test_the_tree_hash_is_that_of_the_length_and_of_the_tree_over_the_chunks(length: int) -> None:
+    body = np.random.default_rng(length).bytes(length)
+    chunks = [body[k : k + 128] for k in range(0, length, 128)] or [b""]
+    assert chunk_count(length) == len(chunks)
+    top = top_of([tagged_hash("btard/chunk", chunk) for chunk in chunks])
+    assert tree_hash(body) == tagged_hash("btard/tree", length.to_bytes(8, "big"), top)
+
+
+@pytest.mark.requirement("ENC-16")
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_chunk_with_its_path_belongs_to_one_place_of_one_body_only(length: int) -> None:
+    body = np.random.default_rng(length).bytes(length)
+    root, levels = tree_hash(body), tree_levels(body)
+    for index in range(chunk_count(length)):
+        chunk, path = body[128 * index : 128 * (index + 1)], tree_path(levels, index)
+        assert (len(chunk), len(path)) == (chunk_length(length, index), path_length(length, index))
+        assert tree_holds(root, length, index, chunk, path)
+        assert not tree_holds(root, length + 128, index, chunk, path)
+        assert not tree_holds(root, length, index, chunk + b"\0", path)
+        assert not tree_holds(root, length, index, chunk, path + bytes(32))
+        assert not tree_holds(bytes(32), length, index, chunk, path)
+        if chunk:
+            assert not tree_holds(root, length, index, bytes([chunk[0] ^ 1]) + chunk[1:], path)
+        for place in range(0, len(path), 32):
+            assert not tree_holds(root, length, index, chunk, path[:place] + bytes(32) + path[place + 32 :])
+        for other in range(chunk_count(length)):
+            same = chunk_length(length, other) == len(chunk) and path_length(length, other) == len(path)
+            assert other == index or not same or not tree_holds(root, length, other, chunk, path)
+
+
+@pytest.mark.requirement("ENC-16")
+def test_a_pair_of_hashes_is_no_chunk() -> None:
+    """The levels of a tree have tags of their own: what is hashed for a pair cannot be shown as a chunk."""
+    body = bytes(256)
+    pair = b"".join(tree_levels(body)[0])
+    assert not tree_holds(tree_hash(body), 64, 0, pair, b"")

@@ -89,7 +89,7 @@ def bulkiest(peers: int) -> Iterator[Envelope]:
     accusations = tuple(Accusation(index.to_bytes(32, "big"), FAR) for index in range(peers))
     letter = bulky(Slot(FAR, FAR, Phase.PROBATION, FAR), bytes(32))
     commit = Commit(hashes, bytes(32), bytes(32), accusations, (letter,) * MAX_LETTERS, True, notices)
-    report = Report(bytes(8 * peers), bytes(8 * peers), notices)
+    report = Report(bytes(8 * peers), bytes(8 * peers), notices=notices)
     faults = 4 * (peers // 2)  # of every faulty peer as worker and as aggregator, in two steps
     statements = tuple(Statement(FAR, index.to_bytes(32, "big"), 255) for index in range(faults))
     longest = statements[0]._replace(correction=bytes(MAX_CORRECTIONS))

@@ -339,14 +339,14 @@ def test_a_leaver_that_is_accused_too_is_tried_once_for_each_step() -> None:
             false = Accusation(run.members[3].peer_id, 5)
             return tuple(sorted({*honest, false})) if state.step == 6 else honest
 
-    run = Run(Simulation, {2: Accuser()}, peers=8, tolerated=2, steps=8)
+    run = Run(Simulation, {1: Accuser()}, peers=8, tolerated=2, steps=8)
     run.simulation.retire([run.members[3].peer_id], 5)
     state = run.play()
     verdicts = [v.trial for index in sorted(run.records) for v in Record.decode(run.records[index]).verdicts]
     assert len(verdicts) == len(set(verdicts)) and Trial(5, run.members[3].peer_id, Subject.WORKER) in verdicts
     assert [(r.peer, r.how, r.fault) for r in state.removals] == [
         (run.members[3].peer_id, Departure.LEFT, Fault.LEAVING),
-        (run.members[2].peer_id, Departure.CONVICTED, Fault.FALSE_ACCUSATION),
+        (run.members[1].peer_id, Departure.CONVICTED, Fault.FALSE_ACCUSATION),
     ]
 
 

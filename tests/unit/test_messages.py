@@ -105,7 +105,12 @@ messages: st.SearchStrategy[Message] = st.one_of(
     ),
     st.builds(Aggregate, st.none() | hashes32, notices),
     st.builds(Reveal, st.binary(min_size=64, max_size=64), accusations, notices),
-    st.builds(lambda pair, noted: Report(pair[0], pair[1], noted), numbers, notices),
+    st.builds(
+        lambda pair, chunks, noted: Report(pair[0], pair[1], tuple(chunks), noted),
+        numbers,
+        st.lists(st.binary(max_size=64), max_size=3),
+        notices,
+    ),
     st.builds(Vote, statements, notices),
     st.just(Closing()),
 )
@@ -196,7 +201,7 @@ def wire(**changes: Any) -> list[Any]:
         (wire(step=None), "unsigned integer"),
         (wire(step=True), "unsigned integer"),
         (wire(attempt=b"1"), "unsigned integer"),
-        (wire(phase=14), "no phase 14"),
+        (wire(phase=16), "no phase 16"),
         (wire(phase=False), "unsigned integer"),
         (wire(part=[0]), "more than 1 containers"),
         (wire(part=None), "unsigned integer"),
@@ -333,7 +338,7 @@ COMMIT: list[Any] = [
 ]
 AGGREGATE: list[Any] = [HEAD, [LOW], [[header_item()]], []]
 REVEAL: list[Any] = [bytes(64), [[LOW, 3]], [LOW], [], [wire(part=1)]]
-REPORT: list[Any] = [bytes(16), bytes(16), [], [], []]
+REPORT: list[Any] = [bytes(16), bytes(16), [b"chunk"], [], [], []]
 VOTE: list[Any] = [[[3, LOW, 8, bytes(16)], [3, LOW, 9, b""], [3, HIGH, 7, b""], [4, LOW, 7, b""]], [LOW], [], []]
 
 
@@ -366,7 +371,7 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.COMMIT, changed(COMMIT, 5, 1), "true or false"),
     (Phase.COMMIT, changed(COMMIT, 6, [LOW, LOW]), "peers are listed in strictly ascending order"),
     (Phase.COMMIT, changed(COMMIT, 6, [HIGH, LOW]), "peers are listed in strictly ascending order"),
-    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(phase=14)]]), "no phase 14"),
+    (Phase.COMMIT, changed(COMMIT, 7, [[header_item(phase=16)]]), "no phase 16"),
     (Phase.COMMIT, changed(COMMIT, 7, [[wire()]]), "32 bytes"),
     (Phase.COMMIT, changed(COMMIT, 7, [header_item()]), "array of at most 2"),
     (Phase.COMMIT, changed(COMMIT, 7, [[]]), "one signed header, or two in ascending order of digest"),
@@ -385,9 +390,9 @@ MALFORMED: list[tuple[Phase, Any, str]] = [
     (Phase.REVEAL, REVEAL[:4], "a Reveal is an array of 5 items"),
     (Phase.REVEAL, changed(REVEAL, 0, bytes(32)), "64 bytes"),
     (Phase.REVEAL, changed(REVEAL, 1, [[LOW, 1], [LOW, 0]]), "strictly ascending"),
-    (Phase.REPORT, REPORT[:4], "a Report is an array of 5 items"),
+    (Phase.REPORT, REPORT[:5], "a Report is an array of 6 items"),
     (Phase.REPORT, changed(REPORT, 0, bytes(8)), "as many norms as inner products"),
-    (Phase.REPORT, [bytes(12), bytes(12), [], [], []], "as many norms as inner products"),
+    (Phase.REPORT, [bytes(12), bytes(12), [], [], [], []], "as many norms as inner products"),
     (Phase.REPORT, changed(REPORT, 1, None), "byte string"),
     *(
         (phase, item, says)
@@ -576,12 +581,12 @@ def test_the_agreed_phases_are_those_with_a_body() -> None:
 def test_the_phases_have_these_codes_and_this_order() -> None:
     by_code = (
         "COMMIT SCATTER AGGREGATE GATHER REVEAL REPORT CLOSING PETITION PROBATION "
-        "AUDIT COMMIT_TRIAL COMMIT_VOTE REPORT_TRIAL REPORT_VOTE"
+        "AUDIT COMMIT_TRIAL COMMIT_VOTE REPORT_TRIAL REPORT_VOTE BALLOT TALLY"
     )
     assert [phase.name for phase in Phase] == by_code.split()
-    assert [int(phase) for phase in Phase] == list(range(14))
+    assert [int(phase) for phase in Phase] == list(range(16))
     in_an_attempt = (
-        "AUDIT COMMIT COMMIT_TRIAL COMMIT_VOTE SCATTER AGGREGATE GATHER REVEAL REPORT REPORT_TRIAL REPORT_VOTE "
-        "CLOSING PETITION PROBATION"
+        "AUDIT COMMIT COMMIT_TRIAL COMMIT_VOTE SCATTER BALLOT AGGREGATE GATHER TALLY REVEAL REPORT "
+        "REPORT_TRIAL REPORT_VOTE CLOSING PETITION PROBATION"
     )
     assert [phase.name for phase in sorted(Phase, key=lambda phase: phase.rank)] == in_an_attempt.split()

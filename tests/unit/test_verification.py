@@ -19,6 +19,7 @@ from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Accusation, Phase, Report, body_hash
 from btard.protocol.mprng import DIRECTION_DEVIATION, direction, gradient_seed
+from btard.protocol.profile import possible_aggregate
 from btard.protocol.state import Plan, open_attempt
 from btard.protocol.step import may_accuse
 from btard.protocol.verification import (
@@ -33,7 +34,6 @@ from btard.protocol.verification import (
     judge,
     lying_workers,
     measure,
-    possible_aggregate,
     possible_parts,
     possible_report,
     report_of,

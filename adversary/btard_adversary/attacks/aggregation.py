@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from btard.network.coalition import World
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Fault
-from btard.protocol.model import PeerId
+from btard.protocol.messages import Message, Report, Slot
+from btard.protocol.model import BTARD, MAJORITY_VOTE, PeerId
 from btard.protocol.state import Attempt, State
 from btard.protocol.verification import Transcript
 
-from btard_adversary.attacks.base import Attack, convicted
+from btard_adversary.attacks.base import Attack, Verdict, convicted
 
 
 class ShiftedAggregate(Attack):
@@ -28,8 +31,15 @@ class ShiftedAggregate(Attack):
         if part is None or not self.acts(state):
             return honest
         direction = self.random(state).standard_normal(len(honest))
-        length = self.scale * state.config.distance_ratio * float(attempt.radii[part])
+        length = self.scale * reach(state, attempt, part, honest)
         return (honest + direction * (length / np.linalg.norm(direction))).astype(np.float32)
+
+
+def reach(state: State, attempt: Attempt, part: int, honest: Float32) -> float:
+    """Δ_max of a part; in profiles that have none, three times the length of the ``honest`` part."""
+    if state.config.profile == BTARD:
+        return state.config.distance_ratio * float(attempt.radii[part])
+    return 3.0 * float(np.linalg.norm(honest.astype(np.float64)))
 
 
 class CoveredAggregate(ShiftedAggregate):
@@ -67,13 +77,28 @@ class ImpossibleAggregate(Attack):
 
     summary = "announce and send a part of NaN"
     verdict = convicted(Fault.IMPOSSIBLE_AGGREGATE)
+    verdict_in: ClassVar[dict[str, Verdict]] = {MAJORITY_VOTE: convicted(Fault.WRONG_AGGREGATE)}
+    """There are no bits for what is not a number: it sends minus everywhere."""
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
         """NaN everywhere."""
         return np.full_like(honest, np.nan) if self.acts(state) else honest
 
 
-class MisreportedProduct(Attack):
+class Misreport(Attack):
+    """Reports something else than it has computed; where chunks are shown, other chunks."""
+
+    verdict_in: ClassVar[dict[str, Verdict]] = {MAJORITY_VOTE: convicted(Fault.IMPOSSIBLE_REPORT)}
+
+    def say(self, state: State, slot: Slot, honest: Message) -> Message:
+        """The report with one bit of the first chunk turned."""
+        if not isinstance(honest, Report) or not honest.chunks or not self.acts(state):
+            return honest
+        first, *rest = honest.chunks
+        return replace(honest, chunks=(bytes([first[0] ^ 1]) + first[1:], *rest))
+
+
+class MisreportedProduct(Misreport):
     """Reports half of every s."""
 
     summary = "report half of every inner product s"
@@ -84,7 +109,7 @@ class MisreportedProduct(Attack):
         return honest * np.array([[0.5], [1.0]]) if self.acts(state) else honest
 
 
-class MisreportedNorm(Attack):
+class MisreportedNorm(Misreport):
     """Reports twice every norm."""
 
     summary = "report twice every norm"
@@ -95,7 +120,7 @@ class MisreportedNorm(Attack):
         return honest * np.array([[1.0], [2.0]]) if self.acts(state) else honest
 
 
-class ImpossibleReport(Attack):
+class ImpossibleReport(Misreport):
     """Reports inner products that no gradient can have."""
 
     summary = "report norms of NaN"

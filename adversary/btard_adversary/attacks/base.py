@@ -11,7 +11,7 @@ from btard.network.coalition import BrokenAttack, Seating
 from btard.protocol.arithmetic import Float32, admissible_gradient
 from btard.protocol.bans import Departure, Fault, Removal
 from btard.protocol.messages import Accusation
-from btard.protocol.model import ProtocolError
+from btard.protocol.model import Configuration, ProtocolError
 from btard.protocol.state import Conduct, Plan, State
 
 
@@ -85,6 +85,8 @@ class Attack(Conduct):
     verdict: ClassVar[Verdict | None] = None
     tolerant_verdict: ClassVar[Verdict | None] = None
     """How it ends in tolerance mode (chapter ``tolerance``), where that is not as in exact mode."""
+    verdict_in: ClassVar[dict[str, Verdict]] = {}
+    """How it ends in other profiles than ``btard``, where that is not as there."""
     on_links: ClassVar[bool] = False
     """Whether it acts on links, which an ideal channel does not have."""
     default_scale: ClassVar[float] = 1.0
@@ -100,9 +102,10 @@ class Attack(Conduct):
         self.world = seating.world
         self.scale = self.default_scale if seating.scale is None else seating.scale
 
-    def verdict_at(self, tolerance: float) -> Verdict | None:
-        """How the attack ends in a run with this η."""
-        return (tolerance > 0 and self.tolerant_verdict) or self.verdict
+    def verdict_under(self, config: Configuration) -> Verdict | None:
+        """How the attack ends in a run with this configuration."""
+        tolerant = self.tolerant_verdict if config.tolerance > 0 else None
+        return tolerant or self.verdict_in.get(config.profile, self.verdict)
 
     def acts(self, state: State) -> bool:
         """Whether this is a step of the attack."""

@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 from btard.network.coalition import Seating
 from btard.protocol.arithmetic import Float32
-from btard.protocol.mprng import gradient_seed
-from btard.protocol.state import State
+from btard.protocol.model import MAJORITY_VOTE, REDUNDANT_CODE, Configuration
+from btard.protocol.state import State, plan_step
 
-from btard_adversary.attacks.base import TOLERATED, GradientAttack, Verdict
+from btard_adversary.attacks.base import AUDITED, TOLERATED, GradientAttack, Verdict
 
 
 class SignFlip(GradientAttack):
@@ -49,10 +49,13 @@ class WithinTolerance(GradientAttack):
     summary = "move the gradient as far as tolerance mode lets pass, in a common direction (default x0.99)"
     default_scale = 0.99
 
-    def verdict_at(self, tolerance: float) -> Verdict | None:
+    verdict_in: ClassVar[dict[str, Verdict]] = {MAJORITY_VOTE: Verdict(AUDITED.text, AUDITED.ends, may_stay=True)}
+    """A sign that does not change is no lie."""
+
+    def verdict_under(self, config: Configuration) -> Verdict | None:
         """Below the limit, tolerance mode lets it pass."""
-        passes = tolerance > 0 and abs(self.scale) < 1
-        return TOLERATED if passes else super().verdict_at(tolerance)
+        passes = config.tolerance > 0 and abs(self.scale) < 1
+        return TOLERATED if passes else super().verdict_under(config)
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """The shifted gradient."""
@@ -89,7 +92,8 @@ class LabelFlip(GradientAttack):
         """The gradient on flipped labels, times scale."""
         if state.replica is None:
             raise ValueError("an attacker without parameters cannot flip labels")
-        seed = gradient_seed(state.run, state.randomness, state.step, self.seating.peer)
+        groups = plan_step(state).groups
+        seed = groups.seed(state.run, state.randomness, state.step, self.seating.peer)
         flipped: Float32 = self.seating.task.poisoned_gradient(state.replica.parameters, seed)
         return flipped * np.float32(self.scale)
 
@@ -157,6 +161,8 @@ class Mimic(GradientAttack):
     """Sends what one honest worker sends, always the same one: its data count more than they should."""
 
     summary = "send the gradient of one honest worker, always the same one"
+    verdict_in: ClassVar[dict[str, Verdict]] = {REDUNDANT_CODE: Verdict(AUDITED.text, AUDITED.ends, may_stay=True)}
+    """In its own group everyone sends the same gradient."""
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """A copy of the gradient of the honest worker with the lowest id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.bans import Departure, Fault
@@ -10,10 +11,10 @@ from btard.protocol.broadcast import Frame
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.messages import Commit, Echo, Envelope, Message, Phase, Slot
-from btard.protocol.model import PeerId
+from btard.protocol.model import REDUNDANT_CODE, PeerId
 from btard.protocol.state import Conduct, State
 
-from btard_adversary.attacks.base import MISSED, SILENT, TOLERATED, Attack, GradientAttack, Verdict, convicted
+from btard_adversary.attacks.base import AUDITED, MISSED, SILENT, TOLERATED, Attack, GradientAttack, Verdict, convicted
 from btard_adversary.attacks.protocol import Poster, WrongOpening
 
 KEYS = 4
@@ -89,6 +90,8 @@ class DodgedTrial(Poster, GradientAttack):
 
     summary = "send the negative gradient, and fall silent in the Commit that accuses it"
     verdict = Verdict("absent: silent, and refused: wrong hash", (*SILENT.ends, (Departure.REFUSED, Fault.WRONG_HASH)))
+    verdict_in: ClassVar[dict[str, Verdict]] = {REDUNDANT_CODE: AUDITED}
+    """Its own report gives it away before anybody accuses it."""
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """The negative gradient."""

@@ -9,7 +9,9 @@ from btard.protocol.bans import Fault
 from btard.protocol.broadcast import Frame, Relay
 from btard.protocol.encoding import encode
 from btard.protocol.messages import (
+    GATHERED,
     MAX_AGREED_BODY,
+    SCATTERED,
     Accusation,
     Aggregate,
     Commit,
@@ -359,7 +361,7 @@ class WithheldPart(Poster):
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No part for the victim."""
-        return () if honest.slot.phase is Phase.SCATTER and self.chosen(recipient) else (honest,)
+        return () if honest.slot.phase in SCATTERED and self.chosen(recipient) else (honest,)
 
 
 class WithheldParts(Poster):
@@ -370,7 +372,7 @@ class WithheldParts(Poster):
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No parts."""
-        return () if honest.slot.phase is Phase.SCATTER else (honest,)
+        return () if honest.slot.phase in SCATTERED else (honest,)
 
 
 class WithheldAggregate(Poster):
@@ -381,7 +383,7 @@ class WithheldAggregate(Poster):
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """No aggregate for the victim."""
-        return () if honest.slot.phase is Phase.GATHER and self.chosen(recipient) else (honest,)
+        return () if honest.slot.phase in GATHERED and self.chosen(recipient) else (honest,)
 
 
 class MismatchedPart(Poster):
@@ -392,7 +394,7 @@ class MismatchedPart(Poster):
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """Zeros for the victim."""
-        wrong = honest.slot.phase is Phase.SCATTER and self.chosen(recipient)
+        wrong = honest.slot.phase in SCATTERED and self.chosen(recipient)
         return (self.resealed(honest, bytes(len(honest.body))),) if wrong else (honest,)
 
 
@@ -412,7 +414,7 @@ class WrongHash(Poster, Speaker):
 
     def put(self, recipient: PeerId, honest: Envelope) -> Iterable[Posted]:
         """The parts as they are, signed as they are."""
-        return (self.resealed(honest),) if honest.slot.phase is Phase.SCATTER else (honest,)
+        return (self.resealed(honest),) if honest.slot.phase in SCATTERED else (honest,)
 
 
 class Replay(Poster):

@@ -30,11 +30,11 @@ from btard.protocol.channel import (
 )
 from btard.protocol.encoding import DecodeError, decode, decode_sequence
 from btard.protocol.log import MAX_RECORD, Finding, Genesis, LogError, Record, Subject, Trial, Verdict
-from btard.protocol.messages import Commit, Envelope, Phase, belongs, body_hash, octets
-from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
+from btard.protocol.messages import Commit, Envelope, Phase, belongs, content_hash, octets
+from btard.protocol.model import Configuration, PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.state import Peer, State, initial_state
 from btard.protocol.step import run
-from btard.protocol.verification import Judge, Transcript
+from btard.protocol.verification import Judge, Transcript, profile_of
 
 
 class UnclosedLog(LogError):
@@ -87,14 +87,15 @@ def read_genesis(data: bytes) -> Genesis:
         raise bad_record(0, error) from error
 
 
-def read_contents(path: Path) -> dict[bytes, bytes]:
+def read_contents(path: Path, configuration: Configuration) -> dict[bytes, bytes]:
     """Aggregates kept beside a log, by hash; raises :class:`ProtocolError` on a malformed file."""
+    phase = profile_of(configuration).gather
     items = (item for _, item in decode_sequence(path.read_bytes(), MAX_CONTENT))
     try:
         bodies = [octets(decode(item, MAX_CONTENT)) for item in items]
     except ProtocolError as error:
         raise ProtocolError(f"'{path}' does not hold aggregates: {error}") from error
-    return {body_hash(body): body for body in bodies}
+    return {content_hash(phase, body): body for body in bodies}
 
 
 def first_difference(left: bytes, right: bytes) -> int:

@@ -48,6 +48,8 @@ class Limits:
     dimension: int = MAX_DIMENSION
     relays: bool = False
     """Whether peers pass on what they get: a sparse overlay."""
+    shown: int = 0
+    """Most bytes of chunks in a report (profile majority-vote)."""
 
     @cached_property
     def message(self) -> int:
@@ -58,6 +60,16 @@ class Limits:
     def vote(self) -> int:
         """Most bytes of a vote, which may carry true reports."""
         return min(self.message + MAX_CORRECTIONS, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
+
+    @cached_property
+    def report(self) -> int:
+        """Most bytes of a Report, which may carry chunks."""
+        return min(self.message + self.shown, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
+
+    @cached_property
+    def longest(self) -> int:
+        """Most bytes of any agreed message."""
+        return max(self.vote, self.report)
 
     @cached_property
     def part(self) -> int:
@@ -77,12 +89,12 @@ class Limits:
     @cached_property
     def answer(self) -> int:
         """Most bytes of an answer: a certificate, and everyone's message, of faulty peers up to three versions."""
-        return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.vote
+        return ENVELOPE_OVERHEAD + self.peers * VOUCHER_BYTES + 2 * self.peers * self.longest
 
     @cached_property
     def kinds(self) -> tuple[int, ...]:
         """Most bytes of a frame, by kind."""
-        return max(self.vote, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
+        return max(self.longest, self.part), self.relay, ENVELOPE_OVERHEAD, self.ask, self.answer
 
     @cached_property
     def frame(self) -> int:
@@ -114,7 +126,7 @@ class Limits:
         """Most bytes of one author's frames in one phase: parts, a message, an echo, and a relay of two versions of
         everyone's echo. A sparse overlay brings two versions of all, and a third of a message that was decided."""
         versions = VERSIONS if self.relays else 1
-        signed = versions * (EARLY_GRADIENTS * self.part + self.vote) + (self.vote if self.relays else 0)
+        signed = versions * (EARLY_GRADIENTS * self.part + self.longest) + (self.longest if self.relays else 0)
         return signed + self.frames * self.relay
 
     @cached_property
@@ -132,13 +144,16 @@ class Limits:
     def early(self) -> int:
         """Bytes of one peer's frames that are kept early: gradients' parts, two messages, small frames."""
         return (
-            EARLY_GRADIENTS * self.part + self.message + self.vote + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
+            EARLY_GRADIENTS * self.part
+            + self.message
+            + self.longest
+            + (self.peers + 8) * (ENVELOPE_OVERHEAD + FRAME_COST)
         )
 
     @cached_property
     def queue(self) -> int:
         """Bytes that wait for one slow receiver: what a phase sends it at most, twice."""
-        return 2 * (EARLY_GRADIENTS * self.part + 2 * self.vote + 2 * self.peers * self.relay + self.answer)
+        return 2 * (EARLY_GRADIENTS * self.part + 2 * self.longest + 2 * self.peers * self.relay + self.answer)
 
     def grown(self, peers: int) -> Limits:
         """The limits once the roster has ``peers`` peers: never less than before."""
@@ -151,14 +166,19 @@ class Limits:
         if len(data) > limit:
             raise Oversized(f"{len(data)} bytes in a frame of at most {limit}")  # requirement: LIM-2
 
+    def longest_in(self, phase: Phase) -> int:
+        """Most bytes of an envelope of ``phase``."""
+        if not phase.agreed:
+            return self.part
+        return self.vote if phase in VOTES else self.report if phase is Phase.REPORT else self.message
+
     def fits(self, frame: Frame, size: int) -> bool:
         """Whether ``frame`` has a place in its phase: its kind, its part, the length of its chain, its ``size``."""
         slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
         if isinstance(frame, Relay):
             return slot.phase.agreed and slot.part == ECHO and 2 * len(frame.signatures) < self.peers
         if isinstance(frame, Envelope):
-            agreed = slot.phase.agreed
-            longest = self.part if not agreed else self.vote if slot.phase in VOTES else self.message
+            agreed, longest = slot.phase.agreed, self.longest_in(slot.phase)
             last = ECHO if agreed else self.peers - 1
             return slot.phase not in LETTER_BYTES and slot.part <= last and size <= longest  # requirement: LIM-1
         return slot.phase.agreed

@@ -35,7 +35,7 @@ from btard.protocol.channel import (
 )
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis, Record, Trial, Verdict
-from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Phase, Slot, belongs, body_hash
+from btard.protocol.messages import MAX_AGREED_BODY, NO_NOTICES, Envelope, Phase, Slot, belongs
 from btard.protocol.model import PeerId, ProtocolError, Roster, ToleranceExceeded
 from btard.protocol.recovery import CheckpointError, open_value, seal_value
 from btard.protocol.state import Conduct, Expelled, Peer, Replica, State, initial_state
@@ -404,7 +404,7 @@ class Simulation:
             self.deliver(envelopes.get(peer), slot._replace(part=part), peer, len(self.live) - 1, expected)
             for part, (peer, expected) in enumerate(zip(workers, announced, strict=True))
         )
-        self.contents = {body_hash(entry.body): entry.body for entry in received if entry is not None}
+        self.contents = {entry.signed_header.body_hash: entry.body for entry in received if entry is not None}
         for seat in self.live:
             seat.answer = received
         for seat in self.honest:

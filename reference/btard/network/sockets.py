@@ -26,7 +26,6 @@ from btard.protocol.channel import AppendRecord, CollectLetters, ComputeGradient
 from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity, verify
 from btard.protocol.log import Record
-from btard.protocol.messages import body_hash
 from btard.protocol.model import PeerId, ProtocolError, Roster
 from btard.protocol.state import State
 
@@ -528,7 +527,7 @@ class SocketPeer:
         """Answer a request that needs no network."""
         match request:
             case FetchContent():
-                known = {body_hash(part.body): part.body for part in self.node.aggregates}
+                known = {part.signed_header.body_hash: part.body for part in self.node.aggregates}
                 return known.get(request.content_hash, b"")
             case CollectLetters():
                 return ()  # candidates have no links yet

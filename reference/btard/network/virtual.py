@@ -17,7 +17,7 @@ from typing import Any
 
 from btard.network.limits import Limits
 from btard.network.links import Links, Neighbours
-from btard.network.node import Node
+from btard.network.node import Node, key_of_slot
 from btard.network.simulator import AgreementBroken, Observed, Seat, Simulation, agreed
 from btard.protocol.broadcast import Frame, Timing, decode_frame, encode_frame
 from btard.protocol.channel import (
@@ -32,7 +32,7 @@ from btard.protocol.channel import (
 from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
-from btard.protocol.model import PeerId, ToleranceExceeded
+from btard.protocol.model import PeerId, ToleranceExceeded, shown_in
 from btard.protocol.state import Conduct, Later
 
 LATENCY = 0.1
@@ -92,7 +92,7 @@ class NetworkSimulation(Simulation):
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""
         config, relays = self.genesis.configuration, self.neighbours is not None
-        limits = Limits(config.peers, config.dimension, relays)
+        limits = Limits(config.peers, config.dimension, relays, shown_in(config))
         node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, limits)
         node.decode = decode_once
         node.roster = seat.state.roster
@@ -173,11 +173,16 @@ class NetworkSimulation(Simulation):
                 if record is None:
                     return
                 seat.record, seat.answer = record, Delivery(record.entries)
-            elif isinstance(request, Gather) and all(record.slot < request.slot for record in self.records.values()):
+            elif isinstance(request, Gather) and self.ahead(request):
                 return  # the members have not gathered yet
             else:
                 seat.answer = ()
             seat.request = self.advance(seat)
+
+    def ahead(self, request: Gather) -> bool:
+        """Whether no record is there yet of the phases after ``request``."""
+        now = key_of_slot(request.slot)
+        return all(key_of_slot(record.slot) < now for record in self.records.values())
 
     def promote(self, seats: list[Seat]) -> None:
         """Followers have seats: from now on they take part. All are there before one of them sends."""

@@ -11,6 +11,7 @@ from btard.protocol.encoding import encode
 from btard.protocol.log import Record, Verdict
 from btard.protocol.messages import NO_NOTICES, Closing, Echo, Envelope, Message, Notices, Phase, Slot
 from btard.protocol.state import Heard, Peer, State, seated
+from btard.protocol.verification import profile_of
 
 
 def broadcast(peer: Peer, state: State, slot: Slot, message: Message) -> Exchange[Delivery]:
@@ -34,7 +35,9 @@ def work_before(state: State, slot: Slot) -> int:
     whatever the phase computes, in a step's first Commit one for the gradient or the audit and those of its
     inspections, and those of the last trials. Source: BCAST-3."""
     opening = slot.phase is Phase.COMMIT and slot.attempt == 0
-    return 1 + opening * (1 + membership.inspections(state)) + state.work  # requirement: BCAST-3
+    looking = opening or slot.phase is Phase.AGGREGATE  # for who lied about a part
+    recomputed = looking * profile_of(state.config).recomputations(state)
+    return 1 + opening * (1 + membership.inspections(state)) + recomputed + state.work  # requirement: BCAST-3
 
 
 def write(state: State, slot: Slot, delivery: Delivery, verdicts: tuple[Verdict, ...]) -> Exchange[State]:

@@ -41,6 +41,18 @@ def partition(dimension: int, workers: int) -> Bounds:
     return tuple(slice(low, high) for low, high in pairwise(edges))  # requirement: CLIP-1
 
 
+def padded(vector: Float32, bounds: Bounds) -> Float32:
+    """``vector`` float32 ``[d]`` cut into parts: ``[parts, longest]``, short parts filled with zeros.
+
+    Zeros at the end change no canonical sum (ARITH-1), so all parts are measured at once.
+    """
+    longest = max(bound.stop - bound.start for bound in bounds)
+    table = np.zeros((len(bounds), longest), dtype=np.float32)
+    for row, bound in zip(table, bounds, strict=True):
+        row[: bound.stop - bound.start] = vector[bound]
+    return table
+
+
 @dataclass(frozen=True, eq=False)
 class Radii:
     """What the last applied attempt leaves behind for the clipping radii of the next one.

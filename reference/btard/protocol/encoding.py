@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from btard.protocol.model import ProtocolError
+from btard.protocol.model import CHUNK_BYTES, ProtocolError
 
 Item: TypeAlias = "int | bytes | str | bool | list[Item] | dict[str, Item] | None"
 """What can be encoded: integers in [0, 2⁶⁴), bytes, text, booleans, null, arrays, maps with text keys."""
@@ -114,6 +114,74 @@ def sample_indices(seed: bytes, count: int, population: int) -> npt.NDArray[np.i
     stream = expand("btard/sample", seed, length=8 * count)
     words = np.frombuffer(stream, dtype="<u8")
     return (words % np.uint64(population)).astype(np.int64)  # requirement: ENC-3
+
+
+# -- Trees of hashes --------------------------------------------------------------------------
+
+
+def chunk_count(length: int) -> int:
+    """How many chunks a body of ``length`` bytes has; an empty one has a single, empty chunk."""
+    return max(1, -(-length // CHUNK_BYTES))
+
+
+def chunk_length(length: int, index: int) -> int:
+    """How many bytes chunk ``index`` of a body of ``length`` bytes has."""
+    return min(CHUNK_BYTES, length - index * CHUNK_BYTES)
+
+
+def tree_levels(body: bytes) -> list[list[bytes]]:
+    """The hashes of a body's tree, level by level from the chunks up; one without a neighbour goes up as it is."""
+    starts = range(0, max(1, len(body)), CHUNK_BYTES)
+    level = [tagged_hash("btard/chunk", body[start : start + CHUNK_BYTES]) for start in starts]
+    levels = [level]
+    while len(level) > 1:
+        paired = [tagged_hash("btard/pair", *level[k : k + 2]) for k in range(0, len(level) - 1, 2)]
+        level = [*paired, level[-1]] if len(level) % 2 else paired
+        levels.append(level)
+    return levels
+
+
+def tree_root(length: int, top: bytes) -> bytes:
+    """What names a body of ``length`` bytes: the hash of its length and of the top of its tree."""
+    return tagged_hash("btard/tree", length.to_bytes(8, "big"), top)
+
+
+def tree_hash(body: bytes) -> bytes:
+    """The tree hash of ``body``, 32 bytes; chunks can be shown to belong to it one by one. Source: ENC-15."""
+    return tree_root(len(body), tree_levels(body)[-1][0])  # requirement: ENC-15
+
+
+def tree_path(levels: list[list[bytes]], index: int) -> bytes:
+    """The hashes beside the way from chunk ``index`` to the top, from the chunks up, 32 bytes each."""
+    path = []
+    for level in levels[:-1]:
+        if index ^ 1 < len(level):
+            path.append(level[index ^ 1])
+        index //= 2
+    return b"".join(path)
+
+
+def path_length(length: int, index: int) -> int:
+    """How many bytes the path of chunk ``index`` of a body of ``length`` bytes has."""
+    count, hashes = chunk_count(length), 0
+    while count > 1:
+        hashes += index ^ 1 < count
+        count, index = -(-count // 2), index // 2
+    return 32 * hashes
+
+
+def tree_holds(root: bytes, length: int, index: int, chunk: bytes, path: bytes) -> bool:
+    """Whether ``chunk`` is chunk ``index`` of a body of ``length`` bytes with tree hash ``root``. Source: ENC-16."""
+    if len(chunk) != chunk_length(length, index) or len(path) != path_length(length, index):
+        return False
+    count, top = chunk_count(length), tagged_hash("btard/chunk", chunk)
+    siblings = (path[k : k + 32] for k in range(0, len(path), 32))
+    while count > 1:
+        if index ^ 1 < count:
+            beside = next(siblings)
+            top = tagged_hash("btard/pair", *((beside, top) if index % 2 else (top, beside)))
+        count, index = -(-count // 2), index // 2
+    return tree_root(length, top) == root  # requirement: ENC-16
 
 
 # -- Encoder ----------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from btard.protocol.messages import (
     Echo,
     Envelope,
     Message,
-    Phase,
     Proof,
     Reveal,
     SignedHeader,
@@ -148,7 +147,8 @@ def equivocation(run: bytes, first: SignedHeader, second: SignedHeader) -> bool:
 
 def proves_mismatch(state: State, attempt: Attempt, proof: SignedHeader, message: Message) -> bool:
     """Whether ``proof`` is a part of the exchange just ended, signed, and not what was announced. Source: BAN-7."""
-    phase = Phase.SCATTER if isinstance(message, Aggregate) else Phase.GATHER
+    profile = verification.profile_of(state.config)
+    phase = profile.scatter if isinstance(message, Aggregate) else profile.gather
     part, author = proof.slot.part, attempt.part_of(proof.sender)
     if proof.run != state.run or proof.slot != attempt.slot(phase, part) or author is None:
         return False

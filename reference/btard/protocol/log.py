@@ -29,7 +29,6 @@ from btard.protocol.messages import (
 from btard.protocol.model import (
     COUNT_FIELDS,
     MAX_PEERS,
-    PROFILES,
     REAL_FIELDS,
     Configuration,
     ConfigurationError,
@@ -99,14 +98,12 @@ class Genesis:
         return genesis
 
     def check(self) -> None:
-        """Refuse a roster that does not fit the configuration or holds a bad key, and a profile or an
-        optimizer that does not exist (LOG-2)."""
+        """Refuse a roster that does not fit the configuration or holds a bad key, and an optimizer that does not
+        exist (LOG-2)."""
         if len(self.roster) != self.configuration.peers or tuple(sorted(self.roster)) != self.roster:
             raise ConfigurationError("the roster is not the sorted list of n peers")
         for peer in self.roster:
             check_public_key(peer)  # requirement: LOG-2
-        if self.configuration.profile not in PROFILES:
-            raise ConfigurationError(f"there is no profile '{self.configuration.profile}'")
         from_description(self.configuration.optimizer)
 
 

@@ -17,7 +17,7 @@ from btard.protocol.model import (
     Configuration,
     ConfigurationError,
     PeerId,
-    check_ratios,
+    check_census,
     reachable,
     validator_count,
 )
@@ -267,7 +267,7 @@ def admissible(config: Configuration, peers: int, tolerated: int) -> bool:
         return False
     try:
         for census in reachable(peers, tolerated, config.validators):
-            check_ratios(config, census)
+            check_census(config, census)
     except ConfigurationError:
         return False
     return True

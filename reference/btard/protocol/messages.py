@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, NamedTuple, Self, TypeVar
 
 from btard.protocol.arithmetic import Float64, float64_bytes, float64_vector
-from btard.protocol.encoding import DecodeError, Item, Shape, decode, encode, tagged_hash
+from btard.protocol.encoding import DecodeError, Item, Shape, decode, encode, tagged_hash, tree_hash
 from btard.protocol.identity import Identity, verify
 from btard.protocol.model import MAX_PEERS, PROTOCOL_VERSION, PeerId, ProtocolError
 
@@ -46,6 +46,8 @@ Opening = Annotated[bytes, "opening"]
 """64 bytes: share and salt."""
 Doubles = Annotated[bytes, "float64"]
 """A vector of float64, little-endian."""
+Chunks = Annotated[bytes, "chunks"]
+"""Chunks of one part, each with its path."""
 
 
 class MessageError(ProtocolError):
@@ -72,6 +74,10 @@ class Phase(IntEnum):
     COMMIT_VOTE = 11
     REPORT_TRIAL = 12
     REPORT_VOTE = 13
+    BALLOT = 14
+    """Profile majority-vote, in the place of Scatter: the signs of a part."""
+    TALLY = 15
+    """Profile majority-vote, in the place of Gather: the majority's signs of a part."""
 
     @property
     def rank(self) -> int:
@@ -88,12 +94,17 @@ RANKS = {
     phase: rank
     for rank, phase in enumerate(
         (
-            Phase.AUDIT, Phase.COMMIT, Phase.COMMIT_TRIAL, Phase.COMMIT_VOTE, Phase.SCATTER, Phase.AGGREGATE,
-            Phase.GATHER, Phase.REVEAL, Phase.REPORT, Phase.REPORT_TRIAL, Phase.REPORT_VOTE, Phase.CLOSING,
-            Phase.PETITION, Phase.PROBATION,
+            Phase.AUDIT, Phase.COMMIT, Phase.COMMIT_TRIAL, Phase.COMMIT_VOTE, Phase.SCATTER, Phase.BALLOT,
+            Phase.AGGREGATE, Phase.GATHER, Phase.TALLY, Phase.REVEAL, Phase.REPORT, Phase.REPORT_TRIAL,
+            Phase.REPORT_VOTE, Phase.CLOSING, Phase.PETITION, Phase.PROBATION,
         )
     )
 }  # fmt: skip
+
+SIGNS = (Phase.BALLOT, Phase.TALLY)
+"""Phases whose bodies are packed signs."""
+SCATTERED, GATHERED = (Phase.SCATTER, Phase.BALLOT), (Phase.GATHER, Phase.TALLY)
+"""Phases in which parts go to their aggregators, and aggregates to everyone; which of them follows from the profile."""
 
 ECHO = 1
 """The ``part`` of an echo's slot."""
@@ -152,7 +163,7 @@ class SignedHeader:
 
 @dataclass(frozen=True)
 class Envelope:
-    """One message of one peer. ``body`` is CBOR in agreed phases, else little-endian float32."""
+    """One message of one peer. ``body`` is CBOR in agreed phases, else little-endian float32 or packed signs."""
 
     run: bytes
     slot: Slot
@@ -164,7 +175,8 @@ class Envelope:
     @cached_property
     def signed_header(self) -> SignedHeader:
         """The envelope with its body replaced by the body's hash."""
-        return SignedHeader(self.run, self.slot, self.sender, self.log_head, body_hash(self.body), self.signature)
+        hashed = content_hash(self.slot.phase, self.body)
+        return SignedHeader(self.run, self.slot, self.sender, self.log_head, hashed, self.signature)
 
     @cached_property
     def message(self) -> Message | None:
@@ -209,8 +221,14 @@ def header_fields(fields: list[Item]) -> tuple[bytes, Slot, PeerId, bytes]:
 
 
 def body_hash(body: bytes) -> bytes:
-    """The hash of a body; of a part's bytes, it is the hash that Commit and Aggregate announce. Source: MSG-1."""
+    """The hash of a body. Source: MSG-1."""
     return tagged_hash("btard/body", body)
+
+
+def content_hash(phase: Phase, body: bytes) -> bytes:
+    """What stands for ``body`` in a message of ``phase``; of a part, it is the hash that Commit and Aggregate announce.
+    Packed signs have a tree hash, so that chunks of them can be shown. Source: MSG-6."""
+    return tree_hash(body) if phase in SIGNS else body_hash(body)  # requirement: MSG-6
 
 
 def message_digest(run: bytes, slot: Slot, sender: PeerId, log_head: bytes, hashed_body: bytes) -> bytes:
@@ -223,7 +241,7 @@ def seal(
     identity: Identity, run: bytes, slot: Slot, log_head: bytes, body: bytes, hashed_body: bytes | None = None
 ) -> Envelope:
     """Sign ``body`` for ``slot``; ``hashed_body`` saves hashing a body whose hash is known."""
-    hashed = body_hash(body) if hashed_body is None else hashed_body
+    hashed = content_hash(slot.phase, body) if hashed_body is None else hashed_body
     digest = message_digest(run, slot, identity.peer_id, log_head, hashed)
     return Envelope(run, slot, identity.peer_id, log_head, body, identity.sign(digest))
 
@@ -369,11 +387,13 @@ class Reveal:
 
 @dataclass(frozen=True)
 class Report:
-    """For every part j: s = ⟨z_j, Δ_j⟩ and norm = ‖g(j) − ĝ(j)‖, little-endian float64; empty for validators."""
+    """What a worker says about every part, by profile: two numbers, little-endian float64 (VER-1, CODE-12), or chunks
+    of signs with their paths (SIGN-6). Empty for validators."""
 
     phase: ClassVar[Phase] = Phase.REPORT
-    inner_products: Doubles
-    norms: Doubles
+    inner_products: Doubles = b""
+    norms: Doubles = b""
+    chunks: tuple[Chunks, ...] = ()
     notices: Notices = NO_NOTICES
 
     @classmethod
@@ -381,22 +401,28 @@ class Report:
         """Pack two float64 vectors of one entry per part."""
         return cls(float64_bytes(inner_products), float64_bytes(norms))
 
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.inner_products or self.norms or self.chunks)
+
     def matrix(self) -> Float64:
-        """The report as float64 ``[2, parts]``: inner products, then norms."""
+        """The numbers as float64 ``[2, parts]``: inner products, then norms."""
         return float64_vector(self.inner_products + self.norms).reshape(2, -1)
 
     def to_item(self) -> Item:
         """CDDL ``report``."""
-        return [self.inner_products, self.norms, *self.notices.to_items()]
+        return [self.inner_products, self.norms, list(self.chunks), *self.notices.to_items()]
 
     @classmethod
     def from_item(cls, item: Item) -> Self:
         """Inverse of :meth:`to_item`; raises :class:`MessageError`."""
-        products, norms, *rest = items(item, 5, "a Report")
+        products, norms, chunks, *rest = items(item, 6, "a Report")
         left, right = octets(products), octets(norms)
         if len(left) != len(right) or len(left) % 8:
             raise MessageError("a Report needs as many norms as inner products, of 8 bytes each")
-        return cls(left, right, Notices.from_items(*rest))
+        shown = tuple(octets(entry) for entry in listed(chunks))
+        return cls(left, right, shown, Notices.from_items(*rest))
 
 
 class Statement(NamedTuple):

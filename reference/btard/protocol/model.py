@@ -14,8 +14,17 @@ Roster = tuple[PeerId, ...]
 """The active peers, sorted by id."""
 
 PROTOCOL_VERSION = 1
-PROFILES = ("btard",)
+BTARD, MAJORITY_VOTE, REDUNDANT_CODE = "btard", "majority-vote", "redundant-code"
+PROFILES = (BTARD, MAJORITY_VOTE, REDUNDANT_CODE)
 """The profiles of the protocol that this version has."""
+CHUNK_BYTES = 128
+"""The length of a chunk, the leaf of a tree of hashes (chapter ``encoding``); the last one may be shorter."""
+MAX_SHOWN = 1 << 19
+"""Most bytes of chunks and paths in a report."""
+FORGED_SHARE = 0.5
+"""The share of wrong chunks for which a configuration states its probability of detection."""
+MAX_GROUP = 20
+"""Profile redundant-code: greatest r, for which the conditioning of the code is known (chapter ``redundant_code``)."""
 MAX_PEERS = 1024
 """Most peers of a roster."""
 MAX_DIMENSION = 1 << 32
@@ -126,6 +135,37 @@ def least_radius(
     return max(rounding_reach(c, gradient_clip, radius_max, residual_ratio) for c in censuses) * 2 / residual_ratio
 
 
+def liars_at(liars: int, tolerated: int) -> int:
+    """s_t = min(s, b_t): more than b_t cannot lie."""
+    return min(liars, tolerated)
+
+
+def group_size_at(group_size: int, liars: int, tolerated: int) -> int:
+    """r_t = r − 2(s − s_t), the least size of a group: it shrinks as faulty peers leave. Source: CODE-9."""
+    return group_size - 2 * (liars - liars_at(liars, tolerated))
+
+
+def checked_chunks(detection: float) -> int:
+    """How many chunks of each part are checked: the fewest of which, if half of all chunks are wrong, one is wrong with
+    at least this probability. Computed by repeated halving. Source: SIGN-4."""
+    count, miss = 1, FORGED_SHARE
+    while miss > 1.0 - detection:
+        count, miss = count + 1, miss * FORGED_SHARE
+    return count  # requirement: SIGN-4
+
+
+def shown_bytes(dimension: int, peers: int, detection: float) -> int:
+    """Upper bound on the bytes of chunks and paths in one report of profile majority-vote."""
+    chunks = -(-dimension // (8 * CHUNK_BYTES))
+    return (peers + 1) * checked_chunks(detection) * (CHUNK_BYTES + 32 * (chunks - 1).bit_length() + 8)
+
+
+def shown_in(config: Configuration) -> int:
+    """Most bytes of chunks in a report of a run."""
+    voting = config.profile == MAJORITY_VOTE
+    return shown_bytes(config.dimension, config.peers, config.detection) if voting else 0
+
+
 @dataclass(frozen=True)
 class Configuration:
     """Everything that the peers of a run agree on before it starts; part of the genesis record.
@@ -167,26 +207,37 @@ class Configuration:
     """Δ in seconds: the most time between any honest peer's sending and any other's receiving."""
     gradient_time: float = 10.0
     """G in seconds: the most time that one gradient, or the other work of a phase, takes."""
-    profile: str = "btard"
+    liars: int = 0
+    """s, how many liars in a group the decoder locates; profile redundant-code."""
+    compression: int = 1
+    """r_c, by how much a coded part is shorter than the part; profile redundant-code."""
+    group_size: int = 0
+    """r, the least number of workers that compute the same gradient; 0 stands for 2s + r_c. Profile redundant-code."""
+    detection: float = 0.99
+    """The probability with which an aggregate that is wrong in half of its chunks is found; profile majority-vote."""
+    profile: str = BTARD
     task: str = ""
     """Name, arguments and data hash of the task: what determines every gradient."""
     optimizer: tuple[tuple[str, str], ...] = field(default=())
     """The canonical update and its constants, as sorted pairs of text."""
 
     def __post_init__(self) -> None:
-        """Fill in κ and refuse a configuration that breaks an inequality (MODEL-1 … MODEL-7)."""
+        """Fill in what follows from the rest, and refuse a configuration that breaks an inequality."""
+        if self.group_size == 0 and self.profile == REDUNDANT_CODE:
+            object.__setattr__(self, "group_size", 2 * self.liars + self.compression)
         check_counts(self)
+        check_profile(self)
         check_constants(self)
         if self.margin == 0.0:
             object.__setattr__(self, "margin", 2.0 * self.tolerance)
         check_tolerance(self)
-        if self.distance_ratio == 0.0:
+        if self.distance_ratio == 0.0 and self.profile == BTARD:
             kappa = default_distance_ratio(
                 self.peers, self.tolerated, self.validators, self.residual_ratio, self.spread_ratio
             )
             object.__setattr__(self, "distance_ratio", kappa)
         for census in reachable(self.peers, self.tolerated, self.validators):
-            check_ratios(self, census)
+            check_census(self, census)
 
 
 REAL_FIELDS = tuple(f.name for f in fields(Configuration) if f.type == "float")
@@ -209,6 +260,28 @@ def check_counts(config: Configuration) -> None:
     require(d <= MAX_DIMENSION, f"d <= {MAX_DIMENSION}", f"d = {d}")
     require(1 <= config.steps <= MAX_STEPS, f"1 <= steps <= {MAX_STEPS}", f"steps = {config.steps}")
     require(1 <= config.validators, "m_max >= 1", f"m_max = {config.validators}")
+
+
+def check_profile(config: Configuration) -> None:
+    """What the profiles ask of their constants. Source: PROF-1, CODE-2, SIGN-9."""
+    s, r, compression, profile = config.liars, config.group_size, config.compression, config.profile
+    if profile not in PROFILES:
+        raise ConfigurationError(f"there is no profile '{profile}'")
+    require(
+        config.tolerance == 0 or profile == BTARD, "eta = 0 in all profiles but btard", f"eta = {config.tolerance:g}"
+    )
+    coded = profile == REDUNDANT_CODE
+    where = f"s = {s}, r_c = {compression}, r = {r}"
+    idle = (s, compression, r) == (0, 1, 0)
+    require(coded or idle, "s = 0, r_c = 1, r = 0 in all profiles but redundant-code", where)  # requirement: PROF-1
+    require(s >= 0 and compression >= 1, "s >= 0, r_c >= 1", where)
+    if coded:
+        require(r >= 2 * s + compression, "r >= 2s + r_c", f"{where} (CODE-2)")
+        require(r <= MAX_GROUP, f"r <= {MAX_GROUP}", f"{where} (CODE-2)")
+    require(0 < config.detection < 1, "0 < detection < 1", f"detection = {config.detection:g}")
+    shown = shown_in(config)
+    where = f"n = {config.peers}, d = {config.dimension}, detection = {config.detection:g}: {shown} bytes (SIGN-9)"
+    require(shown <= MAX_SHOWN, "chunks of a report <= 2^19 bytes", where)  # requirement: SIGN-9
 
 
 def check_constants(config: Configuration) -> None:
@@ -237,8 +310,24 @@ def check_tolerance(config: Configuration) -> None:
     require(eta + 2 * mu < 1, "eta + 2mu < 1", values)
 
 
+def check_census(config: Configuration, census: Census) -> None:
+    """The inequalities of a profile that must hold for every reachable census."""
+    if config.profile == BTARD:
+        check_ratios(config, census)
+    elif config.profile == REDUNDANT_CODE:
+        check_group(config, census)
+
+
+def check_group(config: Configuration, census: Census) -> None:
+    """The workers make at least one group. Source: CODE-9."""
+    least = group_size_at(config.group_size, config.liars, census.tolerated)
+    where = f"at n = {census.peers}, b = {census.tolerated}, m = {census.validators}"
+    values = f"w = {census.workers}, r_t = {least} {where} (CODE-9)"
+    require(census.workers >= least, "w >= r_t", values)  # requirement: CODE-9
+
+
 def check_ratios(config: Configuration, census: Census) -> None:
-    """The inequalities that must hold for every reachable census."""
+    """The inequalities of CenteredClip."""
     where = f"at n = {census.peers}, b = {census.tolerated}, m = {census.validators}"
     phi, clip, kappa = config.residual_ratio, config.gradient_clip, config.distance_ratio
     b, h = census.tolerated, census.honest_workers

@@ -65,6 +65,12 @@ def gradient_seed(run: bytes, randomness: bytes, step: int, peer: PeerId) -> byt
     return tagged_hash("btard/seed", run, randomness, uint64(step), peer)  # requirement: MPRNG-6
 
 
+def group_seed(run: bytes, randomness: bytes, step: int, group: int) -> bytes:
+    """The seed that the members of a group share (profile redundant-code), with ``randomness`` = r_{t−1}. As
+    independent of attempt and roster as that of a single worker. Source: MPRNG-10."""
+    return tagged_hash("btard/group-seed", run, randomness, uint64(step), uint64(group))  # requirement: MPRNG-10
+
+
 def by_lot(label: str, randomness: bytes, step: int, peers: Iterable[PeerId]) -> list[PeerId]:
     """``peers`` in the order of their lots. A lot depends on nobody else, so a removal does not
     reshuffle those who stay. Source: MPRNG-7."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from btard.protocol import bans, butterfly_clip, log, membership, messages, model, state, update, verification
+from btard.protocol import bans, butterfly_clip, log, membership, messages, model, profile, state, update, verification
 from btard.protocol.encoding import DecodeError, Item, decode, encode, tagged_hash
 from btard.protocol.messages import HASH_BYTES, listed
 from btard.protocol.model import ProtocolError
@@ -24,7 +24,7 @@ MAX_CHECKPOINT = 1 << 36
 """Upper bound on the bytes of a checkpoint."""
 MAX_NODES = 1 << 26
 """Upper bound on the values in a checkpoint."""
-DTYPES = ("<f4", "<f8", "<i2", "|b1")
+DTYPES = ("<f4", "<f8", "<i2", "|b1", "|u1")
 """The element types of arrays in a state."""
 RECORDS: dict[str, type[Any]] = {
     kind.__name__: kind
@@ -34,6 +34,7 @@ RECORDS: dict[str, type[Any]] = {
         state.Replica,
         state.Heard,
         verification.Transcript,
+        profile.Groups,
         butterfly_clip.Radii,
         update.OptimizerState,
         bans.Removal,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from btard.protocol import membership, mprng, tolerance, verification
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Departures, Removal, remaining_roster, remaining_tolerance
-from btard.protocol.butterfly_clip import Radii, initial_radii, next_radii, partition
+from btard.protocol.butterfly_clip import Radii, initial_radii, partition
+from btard.protocol.encoding import tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis
 from btard.protocol.membership import Probation, Seated
 from btard.protocol.messages import NO_NOTICES, Accusation, Envelope, Message, Notices, Phase, Slot, seal
 from btard.protocol.model import Configuration, PeerId, ProtocolError, Roster, validator_count
+from btard.protocol.profile import NO_GROUPS, Groups, Inputs
 from btard.protocol.update import OptimizerState, from_description, state_hash
 from btard.protocol.verification import Judge, Transcript
 
@@ -34,10 +36,12 @@ class Replica:
     """float32 ``[d]``; equal on every honest peer after every step."""
     optimizer: OptimizerState
     state_hash: bytes
-    inputs: Float32 | None = None
-    """What I aggregated in the last applied attempt, float32 ``[workers, m]``; None as a validator."""
+    inputs: Inputs | None = None
+    """What I aggregated in the last applied attempt, a row per worker; None as a validator."""
     impossible: tuple[PeerId, ...] = ()
     """Workers whose part counted as zeros there."""
+    suspects: tuple[PeerId, ...] = ()
+    """Workers whose part did not fit the others' there."""
     confirmed: bool = True
     """Whether an agreed state hash has confirmed the parameters: not yet, if they were downloaded."""
 
@@ -97,6 +101,7 @@ class State:
 def initial_state(genesis: Genesis, parameters: Float32 | None = None) -> State:
     """The state before step 0; ``parameters`` None makes an observer. Source: STEP-1."""
     config, run = genesis.configuration, genesis.run
+    verification.profile_of(config).check(config)
     radii = initial_radii(config.dimension, config.radius_initial)
     replica = None
     if parameters is not None:
@@ -127,6 +132,8 @@ class Plan:
     targets: dict[PeerId, PeerId]
     inspectors: dict[PeerId, PeerId] = field(default_factory=dict)
     """Who recomputes which candidate's gradient of step t − 2, by candidate."""
+    groups: Groups = NO_GROUPS
+    """Who computes the same gradient (profile redundant-code)."""
 
     def workers(self, roster: Roster) -> Roster:
         """W: the peers of ``roster`` that contribute a gradient."""
@@ -140,7 +147,9 @@ def plan_step(state: State) -> Plan:
     audited = state.transcript(state.step - 2)
     pool = [peer for peer in audited.workers if peer in state.roster] if audited else []
     targets = mprng.draw_targets(state.randomness, state.step, validators, pool)
-    return Plan(state.step, validators, targets, membership.draw_inspectors(state))  # requirement: STEP-2
+    workers = tuple(peer for peer in state.roster if peer not in validators)
+    groups = verification.profile_of(state.config).draw_groups(state, workers)
+    return Plan(state.step, validators, targets, membership.draw_inspectors(state), groups)  # requirement: STEP-2
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,13 @@ class Attempt:
     aggregate_hashes: tuple[bytes, ...] = ()
     leaving: tuple[PeerId, ...] = ()
     """Who leaves after this step."""
+    groups: Groups = NO_GROUPS
+    """Those of the plan, less who left since."""
+
+    @property
+    def step(self) -> int:
+        """t."""
+        return self.plan.step
 
     def slot(self, phase: Phase, part: int = 0) -> Slot:
         """The slot of ``phase`` in this attempt."""
@@ -170,10 +186,11 @@ class Attempt:
 
 def open_attempt(state: State, plan: Plan) -> Attempt:
     """Partition the vector among the workers that are left, and set their clipping radii."""
-    workers, config = plan.workers(state.roster), state.config
-    bounds = partition(config.dimension, len(workers))
-    radii = next_radii(state.radii, bounds, config.radius_factor, config.radius_min, config.radius_max)
-    return Attempt(plan, state.attempt, state.roster, workers, bounds, radii)
+    workers, profile = plan.workers(state.roster), verification.profile_of(state.config)
+    bounds = partition(state.config.dimension, len(workers))
+    radii = profile.radii(state, bounds)
+    groups = profile.regrouped(state, plan.groups, workers)
+    return Attempt(plan, state.attempt, state.roster, workers, bounds, radii, groups=groups)
 
 
 def advance(state: State, randomness: bytes | None = None) -> State:
@@ -283,6 +300,14 @@ class Peer:
     def seal(self, state: State, slot: Slot, body: bytes, hashed_body: bytes | None = None) -> Envelope | None:
         """My signed message, None as an observer."""
         return seal(self.identity, state.run, slot, state.head, body, hashed_body) if self.identity else None
+
+
+def private_coins(peer: Peer, state: State) -> bytes:
+    """32 random bytes that nobody else knows, fresh for every attempt; zeros for an observer, who needs none."""
+    if peer.identity is None:
+        return bytes(32)
+    place = mprng.uint64(state.step) + mprng.uint64(state.attempt)
+    return tagged_hash("btard/coins", peer.identity.seed, state.run, place)
 
 
 def seated(peer: Peer, state: State) -> bool:

@@ -1,4 +1,4 @@
-"""The step, profile BTARD: six phases from gradients to an applied aggregate (chapter ``step``).
+"""The step: six phases from gradients to an applied aggregate (chapter ``step``).
 
 A peer is the generator :func:`run`. It yields requests (chapter ``channel``) and reads like the
 algorithm; what Byzantine peers do differently is a :class:`Conduct` with one method replaced.
@@ -7,18 +7,17 @@ algorithm; what Byzantine peers do differently is a :class:`Conduct` with one me
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from btard.protocol import membership, mprng, verification
 from btard.protocol.agreed import broadcast, work_before, write
-from btard.protocol.arithmetic import Float32, admissible_gradient, float32_bytes, float32_vector, lower_median
+from btard.protocol.arithmetic import Float32, admissible_gradient, float32_bytes
 from btard.protocol.bans import Departures, Fault
-from btard.protocol.butterfly_clip import Radii, centered_clip
 from btard.protocol.channel import (
     AppendRecord,
     CollectLetters,
@@ -46,9 +45,11 @@ from btard.protocol.messages import (
     Reveal,
     Slot,
     body_hash,
+    content_hash,
     seal,
 )
-from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded
+from btard.protocol.model import MAJORITY_VOTE, PeerId, ProtocolError, ToleranceExceeded, checked_chunks
+from btard.protocol.profile import Aggregated, Inputs
 from btard.protocol.state import (
     Attempt,
     Expelled,
@@ -61,11 +62,12 @@ from btard.protocol.state import (
     described_optimizer,
     open_attempt,
     plan_step,
+    private_coins,
     remove,
     seated,
 )
 from btard.protocol.update import apply, state_hash
-from btard.protocol.verification import Transcript
+from btard.protocol.verification import Transcript, profile_of
 from btard.protocol.vote import audit_disclosed, overdue, try_by_vote, undisclosed, with_my_gradient
 
 CLOSING_STEPS = 2
@@ -116,7 +118,8 @@ def training_step(peer: Peer, state: State) -> Exchange[State]:
 def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
     """Workers compute their gradient while validators audit; both look for lies about their last part."""
     gradient, notices = None, NO_NOTICES
-    accusations = [Accusation(liar, state.step - 1) for liar in lies_about_my_part(peer, state)]
+    liars = yield from lies_about_my_part(peer, state)
+    accusations = [Accusation(liar, state.step - 1) for liar in liars]
     target = plan.targets.get(peer.id) if peer.id else None
     transcript = state.transcript(state.step - 2)
     if state.config.tolerance:
@@ -128,7 +131,7 @@ def prepare(peer: Peer, state: State, plan: Plan) -> Exchange[Work]:
         if inspector == peer.id and transcript and not (yield from verification.inspect(transcript, candidate)):
             accusations.append(Accusation(candidate, state.step - 2))
     if peer.id in plan.workers(state.roster) and state.step < state.config.steps:
-        gradient = yield from compute_gradient(peer, state)
+        gradient = yield from compute_gradient(peer, state, plan)
     letters = yield from correspond(peer, state)
     chosen = peer.conduct.accusations(state, plan, tuple(sorted(accusations)))
     return Work(gradient, chosen, notices, letters)
@@ -168,22 +171,27 @@ def check_replica(state: State, agreed_hash: bytes) -> None:
         raise WrongDownload("the downloaded parameters are not those that the members agree on")  # requirement: MEMB-10
 
 
-def compute_gradient(peer: Peer, state: State) -> Exchange[Float32 | None]:
-    """My gradient of this step: finite, of norm at most λ."""
+def compute_gradient(peer: Peer, state: State, plan: Plan) -> Exchange[Float32 | None]:
+    """My gradient of this step, or my group's: finite, of norm at most λ."""
     if peer.id is None or state.replica is None:
         return None
-    seed = mprng.gradient_seed(state.run, state.randomness, state.step, peer.id)
+    seed = plan.groups.seed(state.run, state.randomness, state.step, peer.id)
     raw = yield ComputeGradient(state.replica.parameters, state.replica.state_hash, seed)
     return peer.conduct.gradient(state, admissible_gradient(raw, state.config.gradient_clip))
 
 
-def lies_about_my_part(peer: Peer, state: State) -> list[PeerId]:
-    """C1 for the part that I aggregated in the last step."""
+def lies_about_my_part(peer: Peer, state: State) -> Exchange[list[PeerId]]:
+    """C1 for the part that I aggregated in the last step. Who only seemed to lie is accused if a recomputation shows
+    that it did. Source: PROF-3."""
     transcript, replica = state.transcript(state.step - 1), state.replica
     if transcript is None or replica is None or replica.inputs is None or peer.id is None:
         return []
     part = transcript.workers.index(peer.id)
     liars = verification.lying_workers(transcript, part, replica.inputs, replica.impossible)
+    for suspect in replica.suspects:  # requirement: PROF-3
+        gradient = yield from verification.recompute_gradient(transcript, suspect)
+        guilty = verification.examine_worker(transcript, suspect, gradient)
+        liars.extend([suspect] if guilty and suspect not in liars else [])
     return [liar for liar in liars if liar in state.roster and liar != peer.id]
 
 
@@ -200,10 +208,10 @@ def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[S
     check_replica(state, rules.state_hash)
     attempt = with_commits(attempt, commits)
 
-    # Scatter and Aggregate: part j of every gradient goes to worker j, who clips and announces.
+    # Scatter and Aggregate: part j of every gradient goes to worker j, who aggregates and announces.
     inputs, notices, impossible = yield from scatter(peer, state, attempt, gradient)
-    mine = my_aggregate(peer, state, attempt, inputs)
-    announcement = aggregate_message(mine, notices)
+    mine, suspects = yield from my_aggregate(peer, state, attempt, inputs)
+    announcement = aggregate_message(state, mine, notices)
     state, announced = yield from agree(peer, state, attempt, announcement, AggregateRules())
     attempt = with_aggregates(attempt, announced)
 
@@ -215,10 +223,11 @@ def attempt_step(peer: Peer, state: State, plan: Plan, work: Work) -> Exchange[S
 
     # Report: what every part did to my gradient, projected on directions that nobody could foresee.
     transcript = transcribe(state, attempt, randomness, aggregate)
-    report = report_message(peer, state, transcript, gradient)
+    report = report_message(peer, state, transcript, gradient, mine)
     checks = ReportRules(transcript)
     state, _ = yield from agree(peer, state, attempt, report, checks)
-    return apply_step(state, checks.transcript, inputs, impossible, attempt.leaving)
+    kept = None if inputs is None else Received(inputs, impossible, suspects)
+    return apply_step(state, checks.transcript, kept, attempt.leaving)
 
 
 def closing_step(peer: Peer, state: State) -> Exchange[State]:
@@ -321,11 +330,16 @@ def my_opening(peer: Peer, state: State) -> bytes:
 
 def commit_message(peer: Peer, state: State, attempt: Attempt, opening: bytes, work: Work) -> Commit:
     """Hashes of my parts, my MPRNG commitment, my state hash, my accusations. Source: STEP-3."""
-    hashes = () if work.gradient is None else verification.part_hashes(work.gradient, attempt.bounds)
+    hashes = () if work.gradient is None or peer.id is None else part_hashes(state, attempt, peer.id, work.gradient)
     commitment = mprng.commitment(state.run, state.step, state.attempt, peer.id or b"", opening)
     replica_hash = state.replica.state_hash if state.replica else bytes(32)
     leaving = not state.config.tolerance and peer.conduct.leaves(state)
     return Commit(hashes, commitment, replica_hash, work.accusations, work.letters, leaving, work.notices)
+
+
+def part_hashes(state: State, attempt: Attempt, worker: PeerId, gradient: Float32) -> tuple[bytes, ...]:
+    """The hashes of what ``worker`` will scatter."""
+    return profile_of(state.config).hashes(attempt, worker, gradient)
 
 
 class CommitRules(Rules):
@@ -424,29 +438,26 @@ def with_commits(attempt: Attempt, commits: Iterable[Commit]) -> Attempt:
 
 def scatter(
     peer: Peer, state: State, attempt: Attempt, gradient: Float32 | None
-) -> Exchange[tuple[Float32 | None, Notices, tuple[PeerId, ...]]]:
-    """Send part j to worker j; collect mine. Returns the inputs float32 ``[workers, m]`` (None if I do
-    not aggregate), what to complain about, and whose content was impossible. Source: STEP-5."""
-    part, work = attempt.part_of(peer.id), work_before(state, attempt.slot(Phase.SCATTER))
-    if part is None or gradient is None:
-        yield Scatter(attempt.slot(Phase.SCATTER), attempt.workers, (), (), work)
+) -> Exchange[tuple[Inputs | None, Notices, tuple[PeerId, ...]]]:
+    """Send part j to worker j; collect mine. Returns the inputs, a row per worker (None if I do not aggregate), what to
+    complain about, and whose content was impossible. Source: STEP-5."""
+    profile, part = profile_of(state.config), attempt.part_of(peer.id)
+    work = work_before(state, attempt.slot(profile.scatter))
+    if part is None or gradient is None or peer.id is None:
+        yield Scatter(attempt.slot(profile.scatter), attempt.workers, (), (), work)
         return None, Notices(), ()
-    mine = attempt.part_hashes[part]
+    mine, bodies = attempt.part_hashes[part], profile.parts(attempt, peer.id, gradient)
     envelopes = tuple(
-        None
-        if to == part
-        else peer.seal(state, attempt.slot(Phase.SCATTER, to), float32_bytes(gradient[bound]), mine[to])
-        for to, bound in enumerate(attempt.bounds)
+        None if to == part else peer.seal(state, attempt.slot(profile.scatter, to), body, mine[to])
+        for to, body in enumerate(bodies)
     )
     announced = tuple(hashes[part] for hashes in attempt.part_hashes)
-    slot = attempt.slot(Phase.SCATTER, part)
+    slot = attempt.slot(profile.scatter, part)
     received: Sequence[Envelope | None] = yield Scatter(slot, attempt.workers, envelopes, announced, work)
     contents, notices = matching(peer, attempt, received, announced)
-    contents[attempt.workers[part]] = float32_bytes(gradient[attempt.bounds[part]])
-    bound = attempt.bounds[part]
-    inputs, possible = verification.possible_parts(
-        [contents.get(worker, b"") for worker in attempt.workers], bound.stop - bound.start, state.config.gradient_clip
-    )
+    contents[peer.id] = bodies[part]
+    sent = [contents.get(worker, b"") for worker in attempt.workers]
+    inputs, possible = profile.read_parts(attempt, part, sent, state.config.gradient_clip)
     impossible = tuple(worker for worker, fits in zip(attempt.workers, possible, strict=True) if not fits)
     return inputs, notices, impossible
 
@@ -469,20 +480,24 @@ def matching(
     return contents, Notices(tuple(complaints), tuple(evidence))  # requirement: STEP-6
 
 
-def my_aggregate(peer: Peer, state: State, attempt: Attempt, inputs: Float32 | None) -> Float32 | None:
-    """CenteredClip of what I received, float32 ``[m]``; None if I do not aggregate."""
+def my_aggregate(
+    peer: Peer, state: State, attempt: Attempt, inputs: Inputs | None
+) -> Exchange[tuple[Float32 | None, tuple[PeerId, ...]]]:
+    """My part of what I received, float32 ``[m]``, and whose input does not fit; None if I do not aggregate."""
     part = attempt.part_of(peer.id)
     if inputs is None or part is None:
-        return None
-    radius = float(attempt.radii[part])
-    honest = centered_clip(inputs, radius, state.config.residual_ratio * radius)
-    return peer.conduct.aggregate(state, attempt, inputs, honest)
+        return None, ()
+    coins = private_coins(peer, state)
+    honest: Aggregated = yield from profile_of(state.config).aggregate(state, attempt, part, inputs, coins)
+    return peer.conduct.aggregate(state, attempt, inputs, honest.vector), honest.suspects
 
 
-def aggregate_message(mine: Float32 | None, notices: Notices) -> Aggregate:
+def aggregate_message(state: State, mine: Float32 | None, notices: Notices) -> Aggregate:
     """The hash of my part, or None with the reason."""
-    missing = mine is None or notices.complaints or notices.evidence
-    return Aggregate(None if missing or mine is None else body_hash(float32_bytes(mine)), notices)
+    if mine is None or notices.complaints or notices.evidence:
+        return Aggregate(None, notices)
+    profile = profile_of(state.config)
+    return Aggregate(content_hash(profile.gather, profile.content(mine)), notices)
 
 
 def hindered(state: State, notices: Notices) -> bool:
@@ -518,9 +533,9 @@ def gather(
     peer: Peer, state: State, attempt: Attempt, mine: Float32 | None
 ) -> Exchange[tuple[Float32 | None, Notices, tuple[Accusation, ...]]]:
     """Send my aggregate to everyone; collect all. Returns ĝ float32 ``[d]``, notices, accusations. Source: STEP-6."""
-    part = attempt.part_of(peer.id)
-    slot = attempt.slot(Phase.GATHER, part or 0)
-    envelope = None if mine is None else peer.seal(state, slot, float32_bytes(mine))
+    part, profile = attempt.part_of(peer.id), profile_of(state.config)
+    slot = attempt.slot(profile.gather, part or 0)
+    envelope = None if mine is None else peer.seal(state, slot, profile.content(mine))
     work = work_before(state, slot)
     request = Gather(slot, attempt.workers, envelope, attempt.aggregate_hashes, work)
     received: Sequence[Envelope | None] = yield request
@@ -533,10 +548,11 @@ def gather(
         aggregate[attempt.bounds[part]] = mine
     for worker, content in contents.items():
         bound = attempt.bounds[attempt.workers.index(worker)]
-        if verification.possible_aggregate(content, bound.stop - bound.start):
-            aggregate[bound] = float32_vector(content)
-        else:
+        vector = profile.read_aggregate(content, bound.stop - bound.start)
+        if vector is None:
             accusations.append(Accusation(worker, state.step))
+        else:
+            aggregate[bound] = vector
     return aggregate, notices, tuple(accusations)
 
 
@@ -545,11 +561,12 @@ def fetch_aggregate(state: State, attempt: Attempt) -> Exchange[Float32 | None]:
     if state.replica is None:
         return None
     aggregate = np.zeros(state.config.dimension, dtype=np.float32)
-    for bound, content_hash in zip(attempt.bounds, attempt.aggregate_hashes, strict=True):
-        content: bytes = yield FetchContent(content_hash)
-        if not verification.possible_aggregate(content, bound.stop - bound.start):
+    for bound, announced in zip(attempt.bounds, attempt.aggregate_hashes, strict=True):
+        content: bytes = yield FetchContent(announced)
+        vector = profile_of(state.config).read_aggregate(content, bound.stop - bound.start)
+        if vector is None:
             return None
-        aggregate[bound] = float32_vector(content)
+        aggregate[bound] = vector
     return aggregate
 
 
@@ -597,35 +614,49 @@ def transcribe(state: State, attempt: Attempt, randomness: bytes, aggregate: Flo
         parameters=replica.parameters if replica else None,
         state_hash=replica.state_hash if replica else b"",
         aggregate=aggregate,
+        profile=state.config.profile,
+        groups=attempt.groups,
+        checked=checked_chunks(state.config.detection) if state.config.profile == MAJORITY_VOTE else 0,
     )
 
 
-def report_message(peer: Peer, state: State, transcript: Transcript, gradient: Float32 | None) -> Report:
+def report_message(
+    peer: Peer, state: State, transcript: Transcript, gradient: Float32 | None, mine: Float32 | None
+) -> Report:
     """My report as a worker; an empty one as a validator or observer."""
-    if gradient is None or transcript.aggregate is None:
-        return Report(b"", b"")
-    honest = verification.report_of(transcript, gradient)
-    return Report.of(*peer.conduct.report(state, transcript, honest))
+    if gradient is None or mine is None or transcript.aggregate is None or peer.id is None:
+        return Report()
+    profile = profile_of(state.config)
+    numbers = peer.conduct.report(state, transcript, profile.numbers(transcript, gradient))
+    chunks = profile.chunks(transcript, peer.id, gradient, profile.content(mine))
+    return replace(Report.of(*numbers), chunks=chunks)
 
 
 class ReportRules(Rules):
-    """Report: numbers that some gradient produces; then C2 and C3 for every part."""
+    """Report: what some gradient produces; then the public checks of the profile for every part."""
 
     needs_everyone = True
 
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
+        self.wrong: Collection[PeerId] = ()
+
+    def begin(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> None:
+        """Find the parts that the reports prove wrong."""
+        self.wrong = profile_of(state.config).openly_wrong(self.transcript, delivered)
 
     def fault(self, state: State, attempt: Attempt, sender: PeerId, message: Message) -> Fault | None:
-        """VER-2; validators report nothing."""
+        """VER-2, SIGN-6, SIGN-10, CODE-13; validators report nothing."""
         if not isinstance(message, Report):
             return Fault.MALFORMED
         if sender not in attempt.workers:
-            return None if not message.norms else Fault.MALFORMED  # requirement: STEP-12
-        return None if verification.possible_report(self.transcript, message) else Fault.IMPOSSIBLE_REPORT
+            return None if message.empty else Fault.MALFORMED  # requirement: STEP-12
+        if not profile_of(state.config).possible_report(self.transcript, sender, message):
+            return Fault.IMPOSSIBLE_REPORT
+        return Fault.WRONG_AGGREGATE if sender in self.wrong else None
 
     def charges(self, state: State, attempt: Attempt, delivered: dict[PeerId, Message]) -> list[Charge]:
-        """A trial of every aggregator whose part fails C2 or C3, by part."""
+        """A trial of every aggregator whose part fails the public checks, by part."""
         reports = [message.matrix() for peer in attempt.workers if isinstance(message := delivered[peer], Report)]
         self.transcript = replace(self.transcript, reports=np.stack(reports))
         failing = verification.failing_parts(self.transcript, state.config)
@@ -644,26 +675,28 @@ class ReportRules(Rules):
 # -- Applying --------------------------------------------------------------------------------------
 
 
-def apply_step(
-    state: State,
-    transcript: Transcript,
-    inputs: Float32 | None,
-    impossible: tuple[PeerId, ...],
-    leaving: tuple[PeerId, ...],
-) -> State:
+class Received(NamedTuple):
+    """What an aggregator keeps of its inputs, to find lies in the next step."""
+
+    inputs: Inputs
+    impossible: tuple[PeerId, ...]
+    suspects: tuple[PeerId, ...]
+
+
+def apply_step(state: State, transcript: Transcript, received: Received | None, leaving: tuple[PeerId, ...]) -> State:
     """The canonical update, the radii for the next step, the transcript for the audits to come, and the seats
     that are given back and taken. Source: STEP-8."""
-    medians = lower_median(transcript.reports[:, 1, :].T)
     replica = state.replica
     if replica is not None and transcript.aggregate is not None:
         optimizer = described_optimizer(state.config.optimizer)
         parameters, moments = apply(optimizer, replica.parameters, transcript.aggregate, replica.optimizer)
-        replica = Replica(parameters, moments, state_hash(parameters, moments), inputs, impossible)
+        kept = received or (None, (), ())
+        replica = Replica(parameters, moments, state_hash(parameters, moments), *kept)
     state = membership.end_of_step(state, leaving)
     recent = tuple(past for past in state.history if past.step == state.step - 1)
     applied = replace(
         state,
-        radii=Radii(transcript.bounds, transcript.radii, medians),
+        radii=profile_of(state.config).radii_after(transcript, state.radii),
         history=(*recent, transcript),
         replica=replica,
     )

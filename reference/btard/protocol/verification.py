@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,22 @@ from btard.protocol.arithmetic import (
     float64_vector,
     fold,
     folding_sum,
+    lower_median,
     norm,
 )
 from btard.protocol.bans import Fault
-from btard.protocol.butterfly_clip import partition, residual
+from btard.protocol.butterfly_clip import Radii, centered_clip, next_radii, padded, partition, residual
 from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
+from btard.protocol.majority_vote import MajorityVote
 from btard.protocol.messages import Report, body_hash
-from btard.protocol.model import Configuration, PeerId, Roster
-from btard.protocol.mprng import DIRECTION_DEVIATION, directions, gradient_seed
+from btard.protocol.model import BTARD, Configuration, PeerId, Roster
+from btard.protocol.mprng import DIRECTION_DEVIATION, directions
+from btard.protocol.profile import NO_GROUPS, Aggregated, Cut, FloatAggregates, Groups, Inputs, Profile, cut_out
+from btard.protocol.redundant_code import RedundantCode
+
+if TYPE_CHECKING:
+    from btard.protocol.state import Attempt, State
 
 C2_DEVIATIONS = 8.0
 """k: an honest part of up to 10⁶ coordinates fails C2 with probability below 4e-14, and a trial acquits it."""
@@ -71,6 +78,10 @@ class Transcript:
     """Aggregators that have stood trial for their part."""
     candidates: tuple[tuple[PeerId, bytes], ...] = ()
     """Who was on probation, with the hash of its gradient of this step."""
+    profile: str = BTARD
+    groups: Groups = NO_GROUPS
+    checked: int = 0
+    """How many chunks of a part are shown (profile majority-vote)."""
 
     @cached_property
     def bounds(self) -> tuple[slice, ...]:
@@ -81,18 +92,6 @@ class Transcript:
     def directions(self) -> tuple[Int16, Float64]:
         """z_j of every part, int16 ``[parts, longest]`` filled with zeros, and their norms ``[parts]``."""
         return directions(self.randomness, tuple(bound.stop - bound.start for bound in self.bounds))
-
-
-def padded(vector: Float32, bounds: Sequence[slice]) -> Float32:
-    """``vector`` float32 ``[d]`` cut into parts: ``[parts, longest]``, short parts filled with zeros.
-
-    Zeros at the end change no canonical sum (ARITH-1), so all parts are measured at once.
-    """
-    longest = max(bound.stop - bound.start for bound in bounds)
-    table = np.zeros((len(bounds), longest), dtype=np.float32)
-    for row, bound in zip(table, bounds, strict=True):
-        row[: bound.stop - bound.start] = vector[bound]
-    return table
 
 
 # -- Reports ------------------------------------------------------------------------------------
@@ -113,12 +112,11 @@ def measure(vectors: Float32, centers: Float32, direction: Int16, radii: Float64
 
 
 def report_of(transcript: Transcript, gradient: Float32) -> Float64:
-    """The true report about ``gradient`` float32 ``[d]``: float64 ``[2, parts]``. Source: VER-1."""
+    """The true numbers to report about ``gradient`` float32 ``[d]``: float64 ``[2, parts]``, or ``[2, 0]`` in a profile
+    without any. Source: VER-1, CODE-12."""
     if transcript.aggregate is None:
         raise ValueError("an observer has no aggregate to report about")
-    table, _ = transcript.directions
-    centers = padded(transcript.aggregate, transcript.bounds)
-    return np.stack(measure(padded(gradient, transcript.bounds), centers, table, transcript.radii))
+    return profile_of(transcript).numbers(transcript, gradient)
 
 
 def possible_report(transcript: Transcript, report: Report) -> bool:
@@ -126,7 +124,7 @@ def possible_report(transcript: Transcript, report: Report) -> bool:
 
     Length included: 8 bytes per part. Source: VER-2.
     """
-    if len(report.norms) != 8 * len(transcript.workers):
+    if len(report.norms) != 8 * len(transcript.workers) or report.chunks:
         return False
     _, direction_norms = transcript.directions
     products, norms = report.matrix()
@@ -153,15 +151,10 @@ def c3_holds(transcript: Transcript, part: int, distance_ratio: float) -> bool:
 
 
 def failing_parts(transcript: Transcript, config: Configuration) -> list[int]:
-    """Parts that fail C2 or C3 and have not been settled by a trial: their aggregators stand trial."""
-    return [
-        part
-        for part, aggregator in enumerate(transcript.workers)
-        if aggregator not in transcript.settled
-        and not (
-            c2_holds(transcript, part, config.residual_ratio) and c3_holds(transcript, part, config.distance_ratio)
-        )
-    ]
+    """Parts that fail the public checks of their profile and have not been settled by a trial: their aggregators
+    stand trial."""
+    failing = profile_of(transcript).failing_parts(transcript, config)
+    return [part for part in failing if transcript.workers[part] not in transcript.settled]
 
 
 # -- Private checks C1 and C4 ---------------------------------------------------------------------
@@ -181,27 +174,20 @@ def possible_parts(contents: Sequence[bytes], length: int, level: float) -> tupl
     return np.where(possible[:, None], parts, np.float32(0.0)), possible  # requirement: STEP-5
 
 
-def lying_workers(transcript: Transcript, part: int, inputs: Float32, impossible: Sequence[PeerId]) -> list[PeerId]:
-    """C1: the aggregator of ``part`` recomputes what every worker reported about it.
-
-    ``inputs``: float32 ``[workers, m]``, what I received. Returns the workers whose report about this
-    part is not the truth, and those whose content was ``impossible``. Source: VER-5.
-    """
+def lying_workers(transcript: Transcript, part: int, inputs: Inputs, impossible: Sequence[PeerId]) -> list[PeerId]:
+    """C1: whom the aggregator of ``part`` accuses: workers whose report about it contradicts what they sent, and those
+    whose content was ``impossible``. ``inputs``: what I received, a row per worker. Source: VER-5."""
     if transcript.aggregate is None:
         raise ValueError("an observer has no inputs to compare with")
-    bound = transcript.bounds[part]
-    table, _ = transcript.directions
-    direction = table[part, : bound.stop - bound.start]
-    truth = np.stack(measure(inputs, transcript.aggregate[bound], direction, float(transcript.radii[part])), axis=1)
-    honest = (truth == transcript.reports[:, :, part]).all(axis=1)  # requirement: VER-5
-    return [peer for peer, true in zip(transcript.workers, honest, strict=True) if not true or peer in impossible]
+    lying = profile_of(transcript).lying_workers(transcript, part, inputs)
+    return [peer for peer in transcript.workers if peer in lying or peer in impossible]  # requirement: VER-5
 
 
 def recompute_gradient(transcript: Transcript, worker: PeerId) -> Exchange[Float32]:
     """What ``worker`` should have committed in the transcript's step. Source: VER-7."""
     if transcript.parameters is None:
         raise ValueError("an observer has no parameters to recompute from")
-    seed = gradient_seed(transcript.run, transcript.seed_randomness, transcript.step, worker)
+    seed = transcript.groups.seed(transcript.run, transcript.seed_randomness, transcript.step, worker)
     raw = yield ComputeGradient(transcript.parameters, transcript.state_hash, seed)
     return admissible_gradient(raw, transcript.gradient_clip)
 
@@ -214,7 +200,7 @@ def part_hashes(gradient: Float32, bounds: Sequence[slice]) -> tuple[bytes, ...]
 def examine_worker(transcript: Transcript, worker: PeerId, gradient: Float32) -> Finding | None:
     """C4 and trials: compare everything that ``worker`` announced with its recomputed gradient. Source: VER-7."""
     row = transcript.workers.index(worker)
-    if part_hashes(gradient, transcript.bounds) != transcript.part_hashes[row]:
+    if profile_of(transcript).hashes(transcript, worker, gradient) != transcript.part_hashes[row]:
         return Finding(worker, Fault.WRONG_HASH)
     truth = report_of(transcript, gradient)
     if not np.array_equal(truth, transcript.reports[row]):
@@ -273,7 +259,7 @@ def inspect(transcript: Transcript, candidate: PeerId) -> Exchange[bool]:
 
 def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: float) -> Exchange[tuple[Finding, ...]]:
     """Recompute every gradient of the step. Whoever's hash or report is wrong is guilty; if all hashes
-    are right, the inputs are known, and the aggregator is guilty if its residual exceeds ε. Source: VER-9."""
+    are right, the inputs are known, and the aggregator is guilty if its part is not what they make. Source: VER-9."""
     if transcript.aggregate is None:
         raise ValueError("an observer has no aggregate to judge")
     gradients: list[Float32] = []
@@ -285,16 +271,9 @@ def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: floa
         findings.extend([finding] if finding else [])
     if not any(finding.fault is Fault.WRONG_HASH for finding in findings):
         part = transcript.workers.index(accused)
-        bound, radius = transcript.bounds[part], float(transcript.radii[part])
-        inputs = np.stack([gradient[bound] for gradient in gradients])
-        if not residual(inputs, transcript.aggregate[bound], radius) <= residual_ratio * radius:
+        if not profile_of(transcript).right_aggregate(transcript, part, gradients, residual_ratio):
             findings.append(Finding(accused, Fault.WRONG_AGGREGATE))  # requirement: VER-9
     return tuple(findings)
-
-
-def possible_aggregate(content: bytes, length: int) -> bool:
-    """Whether ``content`` has the form of an aggregate: ``length`` finite float32 values. Source: VER-10."""
-    return len(content) == 4 * length and bool(np.isfinite(float32_vector(content)).all())
 
 
 def corrected(transcript: Transcript, finding: Finding) -> Transcript:
@@ -303,3 +282,91 @@ def corrected(transcript: Transcript, finding: Finding) -> Transcript:
     row = transcript.workers.index(finding.peer)
     reports[row] = float64_vector(finding.correction).reshape(2, -1)
     return replace(transcript, reports=reports)  # requirement: VER-11
+
+
+# -- The profile BTARD ----------------------------------------------------------------------------
+
+
+class ButterflyClip(FloatAggregates):
+    """Whole parts, CenteredClip, and the checks C1 to C3."""
+
+    name: ClassVar[str] = BTARD
+
+    def radii(self, state: State, bounds: tuple[slice, ...]) -> Float64:
+        """CLIP-3."""
+        config = state.config
+        return next_radii(state.radii, bounds, config.radius_factor, config.radius_min, config.radius_max)
+
+    def radii_after(self, transcript: Transcript, before: Radii) -> Radii:
+        """The radii, and the lower medians of the reported norms."""
+        return Radii(transcript.bounds, transcript.radii, lower_median(transcript.reports[:, 1, :].T))
+
+    def parts(self, cut: Cut, worker: PeerId, gradient: Float32) -> tuple[bytes, ...]:
+        """The parts as they are."""
+        return tuple(float32_bytes(part) for part in cut_out(gradient, cut.bounds))
+
+    def read_parts(self, cut: Cut, part: int, contents: Sequence[bytes], level: float) -> tuple[Inputs, list[bool]]:
+        """float32 ``[workers, m]``."""
+        bound = cut.bounds[part]
+        inputs, possible = possible_parts(contents, bound.stop - bound.start, level)
+        return inputs, possible.tolist()
+
+    def aggregate(
+        self, state: State, attempt: Attempt, part: int, inputs: Inputs, coins: bytes
+    ) -> Exchange[Aggregated]:
+        """CenteredClip."""
+        radius = float(attempt.radii[part])
+        return Aggregated(centered_clip(inputs, radius, state.config.residual_ratio * radius))
+        yield  # nothing to ask for
+
+    def numbers(self, transcript: Transcript, gradient: Float32) -> Float64:
+        """s and the norm of every part (VER-1)."""
+        table, _ = transcript.directions
+        centers = padded(aggregate_of(transcript), transcript.bounds)
+        return np.stack(measure(padded(gradient, transcript.bounds), centers, table, transcript.radii))
+
+    def possible_report(self, transcript: Transcript, worker: PeerId, report: Report) -> bool:
+        """VER-2."""
+        return possible_report(transcript, report)
+
+    def failing_parts(self, transcript: Transcript, config: Configuration) -> list[int]:
+        """Parts that fail C2 or C3."""
+        residual_ratio, distance_ratio = config.residual_ratio, config.distance_ratio
+        return [
+            part
+            for part in range(len(transcript.workers))
+            if not (c2_holds(transcript, part, residual_ratio) and c3_holds(transcript, part, distance_ratio))
+        ]
+
+    def lying_workers(self, transcript: Transcript, part: int, inputs: Inputs) -> list[PeerId]:
+        """Workers whose s or norm is not that of what they sent."""
+        bound = transcript.bounds[part]
+        direction = transcript.directions[0][part, : bound.stop - bound.start]
+        center, radius = aggregate_of(transcript)[bound], float(transcript.radii[part])
+        truth = np.stack(measure(inputs, center, direction, radius), axis=1)
+        honest = (truth == transcript.reports[:, :, part]).all(axis=1)
+        return [peer for peer, true in zip(transcript.workers, honest, strict=True) if not true]
+
+    def right_aggregate(
+        self, transcript: Transcript, part: int, gradients: Sequence[Float32], residual_ratio: float
+    ) -> bool:
+        """Whether the residual is at most ε."""
+        bound, radius = transcript.bounds[part], float(transcript.radii[part])
+        inputs = np.stack([gradient[bound] for gradient in gradients])
+        return residual(inputs, aggregate_of(transcript)[bound], radius) <= residual_ratio * radius
+
+
+def aggregate_of(transcript: Transcript) -> Float32:
+    """ĝ, which every peer has."""
+    if transcript.aggregate is None:
+        raise ValueError("an observer has no aggregate")
+    return transcript.aggregate
+
+
+KNOWN: dict[str, Profile] = {profile.name: profile for profile in (ButterflyClip(), MajorityVote(), RedundantCode())}
+"""The profiles by name."""
+
+
+def profile_of(named: Transcript | Configuration) -> Profile:
+    """The profile of a run."""
+    return KNOWN[named.profile]

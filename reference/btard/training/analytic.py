@@ -71,6 +71,7 @@ class Quadratic:
             radius_initial=radius,
             radius_min=two_digits(5 * (first + self.noise) / 2000),
             radius_max=4 * radius,
+            vote_rate=0.02,
         )
 
     def initial_parameters(self) -> Float32:
@@ -163,6 +164,7 @@ LOGISTIC_DEFAULTS = TaskDefaults(
     radius_initial=1.0,
     radius_min=0.01,
     radius_max=1.0,
+    vote_rate=0.02,
 )
 
 

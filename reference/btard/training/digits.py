@@ -21,6 +21,7 @@ DEFAULTS = TaskDefaults(
     radius_initial=2.0,
     radius_min=0.0066,
     radius_max=2.0,
+    vote_rate=0.01,
 )
 """Measured with 16 workers of which 7 flip signs for 40 steps: honest norms stay below 4, and the spread of a
 part falls from 0.6 to 0.005. λ is five times the former; τ_min is as small as float32 then allows at n = 16, b = 7."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, TypeGuard
 
 from btard.protocol.arithmetic import Float32
 from btard.protocol.model import ProtocolError
-from btard.protocol.update import Optimizer
+from btard.protocol.update import Optimizer, Schedule, Sgd
 
 
 class TaskError(ProtocolError):
@@ -78,6 +78,12 @@ class TaskDefaults:
     """τ_min of one part of d/w coordinates."""
     radius_max: float
     """τ_max of one part of d/w coordinates."""
+    vote_rate: float = 0.005
+    """The learning rate of signSGD: a vote moves every parameter so far, up or down."""
+
+    def vote_optimizer(self) -> Sgd:
+        """What applies agreed votes: with momentum 0.9 a lasting vote still moves a parameter by ``vote_rate``."""
+        return Sgd(Schedule(0.1 * self.vote_rate, 200), momentum=0.9)
 
 
 class Task(Protocol):

@@ -27,7 +27,9 @@ from btard.protocol.log import MAX_RECORD, Genesis, Record
 from btard.protocol.membership import admissible
 from btard.protocol.messages import body_hash, octets
 from btard.protocol.model import (
+    MAJORITY_VOTE,
     PROFILES,
+    REDUNDANT_CODE,
     RESIDUAL_RATIO,
     Configuration,
     ConfigurationError,
@@ -36,7 +38,8 @@ from btard.protocol.model import (
     ToleranceExceeded,
     least_radius,
 )
-from btard.protocol.mprng import gradient_seed, uint64
+from btard.protocol.mprng import uint64
+from btard.protocol.redundant_code import run_probability, step_risk
 from btard.protocol.state import Conduct, Replica, State, described_optimizer, initial_replica, initial_state
 from btard.protocol.update import (
     Optimizer,
@@ -50,6 +53,7 @@ from btard.protocol.update import (
 from btard.training.checkpoints import CHECKPOINT_STEPS, METRICS, RunStore, Saved
 from btard.training.curves import draw_curves
 from btard.training.registry import described, find_by_name, known_names
+from btard.training.server import ServerRule
 from btard.training.task import Evaluation, Task
 
 EVALUATIONS = 25
@@ -62,7 +66,17 @@ ATTACKS = "btard.attacks"
 
 SETTINGS_OVERRIDDEN = {
     name: name if name != "tolerate" else "tolerated"
-    for name in ("peers", "tolerate", "validators", "steps", "tolerance")
+    for name in (
+        "peers",
+        "tolerate",
+        "validators",
+        "steps",
+        "tolerance",
+        "liars",
+        "compression",
+        "group_size",
+        "detection",
+    )
 }
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
@@ -98,6 +112,14 @@ class Settings:
     attack_period: int = 1
     attack_scale: float | None = None
     validators: int = 4
+    liars: int = 0
+    """s, profile redundant-code."""
+    compression: int = 1
+    """r_c, profile redundant-code."""
+    group_size: int = 0
+    """r, profile redundant-code; 0 for 2s + r_c."""
+    detection: float = 0.99
+    """P, profile majority-vote."""
     steps: int = 200
     seed: int = 0
     device: str = "auto"
@@ -121,7 +143,7 @@ class Settings:
         """Let the overrides win, and refuse settings that make no run."""
         for setting, name in SETTINGS_OVERRIDDEN.items():
             object.__setattr__(self, setting, self.overrides.get(name, getattr(self, setting)))
-        check(self.profile in PROFILES, f"unknown profile '{self.profile}': there is {' and '.join(PROFILES)}")
+        check(self.profile in PROFILES, f"unknown profile '{self.profile}': there is {', '.join(PROFILES)}")
         check(self.steps >= 1, f"the number of steps must be at least 1, not {self.steps}")
         check(self.peers >= 1, f"the number of peers must be at least 1, not {self.peers}")
         check(0 <= self.byzantine < self.peers, f"{self.byzantine} attackers of {self.peers} peers make no swarm")
@@ -204,11 +226,20 @@ def configure(settings: Settings, task: Task) -> Configuration:
         "radius_initial": task.defaults.radius_initial,
         "radius_min": radius_floor(settings, task),
         "radius_max": task.defaults.radius_max,
+        "liars": settings.liars,
+        "compression": settings.compression,
+        "group_size": settings.group_size,
+        "detection": settings.detection,
         "profile": settings.profile,
         "task": task.description,
-        "optimizer": describe(task.defaults.optimizer.over(settings.steps)),
+        "optimizer": describe(usual_optimizer(settings.profile, task).over(settings.steps)),
     }
     return Configuration(**{**chosen, **settings.overrides})
+
+
+def usual_optimizer(profile: str, task: Task) -> Optimizer:
+    """What updates the parameters where nobody says how: votes need another rate than gradients."""
+    return task.defaults.vote_optimizer() if profile == MAJORITY_VOTE else task.defaults.optimizer
 
 
 def radius_floor(settings: Settings, task: Task) -> float:
@@ -245,6 +276,9 @@ SYMBOLS = {
     "kappa": "distance_ratio",
     "eta": "tolerance",
     "mu": "margin",
+    "s": "liars",
+    "r": "group_size",
+    "r_c": "compression",
     "c": "radius_factor",
 }
 """The letters of the specification, also spelled out, which a configuration file may use as well."""
@@ -390,7 +424,7 @@ def where_to_set(settings: Settings, sentence: str) -> str:
 
 def place(settings: Settings, name: str) -> str:
     """The option or the field of a configuration file that sets a field of ``Configuration``."""
-    options = {field: f"--{setting}" for setting, field in SETTINGS_OVERRIDDEN.items()}
+    options = {field: f"--{setting.replace('_', '-')}" for setting, field in SETTINGS_OVERRIDDEN.items()}
     if name in settings.overrides or name not in options:
         return f"the field '{name}' of --config"
     unset = name == "tolerated" and settings.tolerate is None
@@ -705,14 +739,16 @@ class SwarmRun:
                 yield Measured(self.name, state.step, self.quality, len(state.roster), observed.bytes_sent, elapsed)
 
 
-# -- The plain mean -----------------------------------------------------------------------------
+# -- A trusted server ---------------------------------------------------------------------------
 
 
 @dataclass
-class MeanRun:
-    """Training with the plain mean of all gradients and no security: same task, batches, update and attack."""
+class ServerRun:
+    """Training with a trusted server and no security: same task, batches, update and attack. Nobody is banned."""
 
     swarm: Swarm
+    rule: ServerRule = field(default_factory=ServerRule)
+    """The plain mean, unless another one is given; it belongs to this run."""
     name: str = "mean"
     quality: Evaluation | None = None
     seconds: float = 0.0
@@ -732,25 +768,38 @@ class MeanRun:
         self.seconds = time.perf_counter() - began
 
     def step(self, state: State, world: World, conducts: dict[PeerId, Conduct]) -> State:
-        """One step: everyone's gradient, the attackers' last, then the update with their mean."""
+        """One step: everyone's message, the attackers' last, then the update with what the server makes of them."""
         replica = state.replica
         if replica is None:
-            raise ValueError("the plain mean needs parameters")
-        honest = {peer: self.gradient(state, replica, peer) for peer in state.roster}
-        world.gradients = {peer: gradient for peer, gradient in honest.items() if peer not in conducts}
+            raise ValueError("a server needs parameters")
         with np.errstate(all="ignore"):  # it may diverge, that is the point
-            sent = [conducts[p].gradient(state, g) if p in conducts else g for p, g in honest.items()]
-            mean = np.asarray(np.mean(sent, axis=0, dtype=np.float32))
+            honest = self.messages(state, replica)
+            aggregate = self.rule.aggregate(state, attacked(state, honest, world, conducts))
             optimizer = described_optimizer(state.config.optimizer)
-            parameters, moments = apply(optimizer, replica.parameters, mean, replica.optimizer)
+            parameters, moments = apply(optimizer, replica.parameters, aggregate, replica.optimizer)
         updated = Replica(parameters, moments, state_hash(parameters, moments))
         randomness = tagged_hash("btard/plain-mean", state.randomness)
         return replace(state, step=state.step + 1, randomness=randomness, replica=updated)
 
-    def gradient(self, state: State, replica: Replica, peer: PeerId) -> Float32:
-        """One peer's own gradient."""
-        seed = gradient_seed(state.run, state.randomness, state.step, peer)
-        return self.swarm.task.gradient(replica.parameters, seed)
+    def messages(self, state: State, replica: Replica) -> dict[PeerId, Float32]:
+        """What everyone sends if all are honest, float32 ``[rows, d]`` each. No gradient is computed twice."""
+        seeds = {worker: self.rule.seeds(state, worker) for worker in state.roster}
+        distinct = dict.fromkeys(chain(*seeds.values()))
+        known = {seed: self.swarm.task.gradient(replica.parameters, seed) for seed in distinct}
+        stacked = {worker: np.stack([known[seed] for seed in own]) for worker, own in seeds.items()}
+        return {worker: self.rule.message(state, worker, gradients) for worker, gradients in stacked.items()}
+
+
+def attacked(
+    state: State, honest: dict[PeerId, Float32], world: World, conducts: dict[PeerId, Conduct]
+) -> dict[PeerId, Float32]:
+    """What arrives at the server, float32 ``[rows, d]`` each: the attackers replace their messages row by row."""
+    sent = {worker: message.copy() if worker in conducts else message for worker, message in honest.items()}
+    for row in range(len(next(iter(honest.values())))):
+        world.gradients = {worker: message[row] for worker, message in honest.items() if worker not in conducts}
+        for worker, conduct in conducts.items():
+            sent[worker][row] = conduct.gradient(state, honest[worker][row])
+    return sent
 
 
 # -- Results ------------------------------------------------------------------------------------
@@ -774,7 +823,7 @@ def train(
     swarm.conducts(World(swarm.coalition, None))  # what is unknown or impossible is refused before anything is written
     swarm.oracles()
     if out is None:
-        note_surprises(settings, tell)
+        note_surprises(swarm, tell)
         return play(swarm, None, tell, None, resume)
     store = RunStore(out)
     try:
@@ -790,7 +839,7 @@ def begin(swarm: Swarm, store: RunStore, tell: Callable[[Event], None], resume: 
     if not resume:
         if store.begin(swarm.settings, overwrite):
             tell(Noted(f"the run in '{store.out}' is replaced"))
-        note_surprises(swarm.settings, tell)
+        note_surprises(swarm, tell)
         return None
     saved = store.load()
     if saved and saved.agreed.run != swarm.genesis.run:
@@ -799,8 +848,18 @@ def begin(swarm: Swarm, store: RunStore, tell: Callable[[Event], None], resume: 
     return saved
 
 
-def note_surprises(settings: Settings, tell: Callable[[Event], None]) -> None:
+def note_surprises(swarm: Swarm, tell: Callable[[Event], None]) -> None:
     """Say what the user of a new run may not expect."""
+    settings, config = swarm.settings, swarm.genesis.configuration
+    if config.profile == REDUNDANT_CODE and config.liars < config.tolerated:
+        risk = step_risk(config)
+        tell(
+            Noted(
+                f"with s = {config.liars} < b = {config.tolerated}, some group has more liars than can be located with"
+                f" probability up to {risk:.3g} per step, {run_probability(risk, config.steps):.3g} in"
+                f" {config.steps} steps if nobody is banned; its gradient is then recomputed"
+            )
+        )
     if settings.byzantine > settings.tolerated:
         tell(Noted(f"{settings.byzantine} attackers, but only b = {settings.tolerated} is tolerated"))
     if settings.byzantine and not settings.attack:
@@ -883,10 +942,10 @@ def curves_of(events: list[Event]) -> dict[str, list[tuple[int, Evaluation]]]:
     return curves
 
 
-def baseline_run(swarm: Swarm, name: str) -> SwarmRun | MeanRun:
+def baseline_run(swarm: Swarm, name: str) -> SwarmRun | ServerRun:
     """The run to compare with."""
     if name == "mean":
-        return MeanRun(swarm)
+        return ServerRun(swarm)
     return SwarmRun(replace(swarm, settings=replace(swarm.settings, attack=None)), name="clean")
 
 
@@ -936,17 +995,17 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def stated_verdict(conduct: Conduct, tolerance: float) -> Any | None:
-    """How an attack says that it ends in a run with this η; None if it does not say."""
-    at = getattr(conduct, "verdict_at", None)
-    return at(tolerance) if at else getattr(conduct, "verdict", None)
+def stated_verdict(conduct: Conduct, config: Configuration) -> Any | None:
+    """How an attack says that it ends in a run with this configuration; None if it does not say."""
+    under = getattr(conduct, "verdict_under", None)
+    return under(config) if under else getattr(conduct, "verdict", None)
 
 
 def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
     """For every attacker whose attack says how it ends: what was expected, and whether it was so."""
     found = []
     for peer, conduct in main.conducts.items():
-        expected = stated_verdict(conduct, main.swarm.genesis.configuration.tolerance)
+        expected = stated_verdict(conduct, main.swarm.genesis.configuration)
         if expected is not None:
             mine = [removal for removal in state.removals if removal.peer == peer]
             shown = {"peer": peer.hex(), "expected": expected.text, "shown": bool(expected.shown(mine))}
@@ -954,7 +1013,7 @@ def verdicts_shown(main: SwarmRun, state: State) -> list[dict[str, Any]]:
     return found
 
 
-def summarize(main: SwarmRun, others: list[SwarmRun | MeanRun], untrained: Evaluation) -> dict[str, Any]:
+def summarize(main: SwarmRun, others: list[SwarmRun | ServerRun], untrained: Evaluation) -> dict[str, Any]:
     """The summary of a finished run; its keys are part of the command's contract."""
     settings, quality = main.swarm.settings, main.quality or untrained
     start = Observed(initial_state(main.swarm.genesis, main.swarm.parameters), 0)
