@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from btard.protocol.model import BTARD, REDUNDANT_CODE
 from btard.training.registry import find_task
 from btard.training.task import Task
 from btard.training.trainer import Settings, train
@@ -31,16 +32,25 @@ def table_of_the_chapter() -> dict[str, str]:
 
 
 def attacked(
-    attack: str | None, byzantine: int, seed: int, steps: int, channel: str = "broadcast", peers: int = PEERS
+    attack: str | None,
+    byzantine: int,
+    seed: int,
+    steps: int,
+    channel: str = "broadcast",
+    peers: int = PEERS,
+    profile: str = BTARD,
 ) -> dict[str, Any]:
-    """The summary of a run; b is the number of attackers, who start at step 1.
+    """The summary of a run; b is the number of attackers, who start at step 1. In profile redundant-code as many liars
+    are located as there are.
 
     ``attack``: one or several, comma-separated; None: the would-be attackers are honest. The
     simulator compares all honest peers after every step and raises if they differ (PROP-1).
     """
     task = "logistic" if "label-flip" in (attack or "").split(",") else "quadratic"
     acting = {"byzantine": byzantine, "attack": attack, "attack_start": 1}
-    settings = Settings(task=task, peers=peers, steps=steps, seed=seed, channel=channel, logs="none", **acting)
+    coded = byzantine if profile == REDUNDANT_CODE else 0
+    about = {"profile": profile, "liars": coded, "channel": channel, "logs": "none"}
+    settings = Settings(task=task, peers=peers, steps=steps, seed=seed, **about, **acting)  # type: ignore[arg-type]
     return train(settings, task_of(task), None, lambda event: None)
 
 

@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 import pytest
 from btard.protocol.arithmetic import Float64
+from btard.protocol.butterfly_clip import residual
+from btard_adversary import baselines, rules
 from btard_adversary import claims as known
-from btard_adversary import rules
 from btard_adversary.claims import Claim
 from btard_adversary.rules import Rule, fuzz_rule
 
@@ -193,3 +194,43 @@ def test_preaggregators_that_write_into_what_they_are_given(name: str) -> None:
 def test_by_hand_centered_clipping_refuses_every_starting_point() -> None:
     with pytest.raises(TypeError):
         byzfl.CenteredClipping(m=np.zeros(2))
+
+
+# -- Agreement ------------------------------------------------------------------------------------
+
+
+def one_neighbour_more(vectors: Float64, n_byzantine: int) -> Float64:
+    """Our Krum as ByzFL reads it: scores over n − b − 1 others, where the paper has n − b − 2."""
+    return baselines.krum(vectors, n_byzantine - 1)
+
+
+BOTH: list[tuple[str, Rule, Rule, float]] = [
+    ("mean", baselines.mean, plain("Average"), 1e-12),
+    ("coordinate-median", baselines.coordinate_median, plain("Median"), 1e-12),
+    ("trimmed-mean", baselines.trimmed_mean, with_bound("TrMean"), 1e-12),
+    ("krum", one_neighbour_more, with_bound("Krum"), 1e-12),
+    ("multi-krum", baselines.multi_krum, with_bound("MultiKrum"), 1e-12),
+    ("geometric-median", baselines.geometric_median, plain("GeometricMedian", nu=1e-9, T=2000), 1e-5),
+]
+"""Rules that both have, with the difference that is explained below. ByzFL has no Bulyan, no Draco and no majority
+of signs, and its CenteredClipping is so many iterations, not a point with a small residual. Its MultiKrum counts one
+neighbour more as well, which changes which vectors it takes only now and then."""
+
+
+@pytest.mark.parametrize(("name", "ours", "theirs", "relative"), BOTH, ids=[entry[0] for entry in BOTH])
+@pytest.mark.parametrize("byzantine", [1, 2, 3])
+def test_rules_that_both_have_agree(name: str, ours: Rule, theirs: Rule, relative: float, byzantine: int) -> None:
+    """On generic vectors, where nothing is tied. The geometric median has no closed form: each stops at its own
+    distance from it, and ByzFL's default of three rounds from the origin is far from done (see above)."""
+    for seed in range(20):
+        vectors = np.random.default_rng(seed).standard_normal((11, 30))
+        vectors[:byzantine] *= 10
+        mine, other = ours(vectors, byzantine), theirs(vectors, byzantine)
+        assert np.linalg.norm(mine - other) <= relative * np.linalg.norm(mine), name
+
+
+def test_centered_clipping_with_many_iterations_is_a_point_that_ours_allows() -> None:
+    """ByzFL starts at zero and iterates; after enough rounds its residual is small, which is all that CLIP-5 asks."""
+    vectors = np.random.default_rng(3).standard_normal((11, 30)).astype(np.float32)
+    found = byzfl.CenteredClipping(L=2000, tau=2.0)(vectors.astype(np.float64))
+    assert residual(vectors, found.astype(np.float32), 2.0) <= 1e-4

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from attack_runs import CHAPTER, MOST, attacked, breaches, table_of_the_chapter
+from btard.protocol.model import MAJORITY_VOTE, REDUNDANT_CODE
 from btard.training.registry import find_by_name, find_task
 from btard.training.trainer import RunError, Settings, attack_names, train
 
@@ -134,6 +135,21 @@ def test_an_attack_on_links_needs_links(name: str) -> None:
     settings = Settings(task="quadratic", peers=4, byzantine=1, attack=name, channel="ideal", logs="none")
     with pytest.raises(RunError, match="which the ideal channel does not have"):
         train(settings, find_task("quadratic", device="cpu"), None, lambda event: None)
+
+
+@pytest.mark.requirement("PROP-2", "PROP-6")
+@pytest.mark.parametrize("profile", [MAJORITY_VOTE, REDUNDANT_CODE])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ON_LINKS])
+def test_every_attack_ends_as_stated_in_the_other_profiles(name: str, profile: str) -> None:
+    summary = attacked(name, MOST, 0, steps_for(name), "ideal", profile=profile)
+    assert breaches(summary) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", [MAJORITY_VOTE, REDUNDANT_CODE])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_attack_ends_as_stated_in_the_other_profiles_over_the_network(name: str, profile: str) -> None:
+    assert breaches(attacked(name, MOST, 1, 40, profile=profile)) == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in (*ON_LINKS, *SEEN)])

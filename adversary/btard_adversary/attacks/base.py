@@ -40,6 +40,8 @@ def convicted(*faults: Fault) -> Verdict:
 
 ABSENT = ((Departure.ABSENT, Fault.SILENT), (Departure.ABSENT, Fault.MISSED))
 AUDITED = convicted(Fault.WRONG_HASH)
+AUDITED_IF_FALSE = Verdict(AUDITED.text, AUDITED.ends, may_stay=True)
+"""Of an attack that, where everyone votes or computes alike, may come to the honest value."""
 TOLERATED = Verdict("no effect: ignored, keeps its seat")
 ELIMINATED = Verdict("eliminated in a pair", ((Departure.ELIMINATED, Fault.WITHHELD),))
 SILENT = Verdict("absent: silent", (ABSENT[0],))

@@ -12,7 +12,7 @@ from btard.protocol.arithmetic import Float32
 from btard.protocol.model import MAJORITY_VOTE, REDUNDANT_CODE, Configuration
 from btard.protocol.state import State, plan_step
 
-from btard_adversary.attacks.base import AUDITED, TOLERATED, GradientAttack, Verdict
+from btard_adversary.attacks.base import AUDITED_IF_FALSE, TOLERATED, GradientAttack, Verdict
 
 
 class SignFlip(GradientAttack):
@@ -49,7 +49,7 @@ class WithinTolerance(GradientAttack):
     summary = "move the gradient as far as tolerance mode lets pass, in a common direction (default x0.99)"
     default_scale = 0.99
 
-    verdict_in: ClassVar[dict[str, Verdict]] = {MAJORITY_VOTE: Verdict(AUDITED.text, AUDITED.ends, may_stay=True)}
+    verdict_in: ClassVar[dict[str, Verdict]] = {MAJORITY_VOTE: AUDITED_IF_FALSE}
     """A sign that does not change is no lie."""
 
     def verdict_under(self, config: Configuration) -> Verdict | None:
@@ -161,7 +161,7 @@ class Mimic(GradientAttack):
     """Sends what one honest worker sends, always the same one: its data count more than they should."""
 
     summary = "send the gradient of one honest worker, always the same one"
-    verdict_in: ClassVar[dict[str, Verdict]] = {REDUNDANT_CODE: Verdict(AUDITED.text, AUDITED.ends, may_stay=True)}
+    verdict_in: ClassVar[dict[str, Verdict]] = {REDUNDANT_CODE: AUDITED_IF_FALSE}
     """In its own group everyone sends the same gradient."""
 
     def poison(self, state: State, honest: Float32) -> Float32:

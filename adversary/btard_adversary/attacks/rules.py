@@ -5,11 +5,14 @@ All of them send vectors that look plausible, so that in the protocol nothing bu
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from btard.protocol.arithmetic import Float32, Float64
+from btard.protocol.model import REDUNDANT_CODE
 from btard.protocol.state import State
 
-from btard_adversary.attacks.base import GradientAttack
+from btard_adversary.attacks.base import AUDITED_IF_FALSE, GradientAttack, Verdict
 
 HALVINGS = 12
 """How often a length is halved in the search for the largest that a rule lets pass."""
@@ -35,6 +38,9 @@ def pairwise(vectors: Float64) -> Float64:
 
 class Omniscient(GradientAttack):
     """All attackers send one vector, made from the honest gradients."""
+
+    verdict_in: ClassVar[dict[str, Verdict]] = {REDUNDANT_CODE: AUDITED_IF_FALSE}
+    """In a single group all honest gradients are the same, and so is what is made of them."""
 
     def poison(self, state: State, honest: Float32) -> Float32:
         """The coalition's vector; the honest gradient in a step without honest workers."""
