@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 from btard.protocol.arithmetic import Float32
-from btard.protocol.model import PeerId
+from btard.protocol.model import PROFILES, PeerId
 from btard.protocol.mprng import group_seed
 from btard.protocol.state import State
 from btard.training.registry import find_by_name, known_names
@@ -165,6 +165,9 @@ def find_server(name: str) -> ServerKind:
     """The server of that name. Raises ``UnknownName`` and :class:`RuleError`."""
     if name in known_names(RULES):
         return of_rule(find_rule(name))
+    if ":" not in name and name not in known_names(SERVERS):
+        known = ", ".join(sorted((*server_names(), *PROFILES)))
+        raise RuleError(f"there is no rule '{name}': known are {known}, and any 'module:name'")
     found = find_by_name(SERVERS, "rule", name)
     if not callable(found):
         raise RuleError(f"'{name}' is a {type(found).__name__}, neither a rule nor a server")

@@ -560,7 +560,7 @@ def test_a_genesis_record_has_exactly_the_specified_fields(run: Run, change: str
 
 def test_the_schema_names_the_constants_of_the_code() -> None:
     notices = (messages.MAX_NOTICES, messages.MAX_ECHOES, messages.MAX_LETTERS, messages.MAX_STATEMENTS)
-    counts = (model.MAX_PEERS, *notices, log.MAX_VERDICTS)
+    counts = (model.MAX_PEERS, model.MAX_PEERS + 1, *notices, log.MAX_VERDICTS)
     assert set(re.findall(r"\*(\d+) ", SCHEMA)) == {"2", *(str(count) for count in counts)}
     assert f"at most {messages.MAX_AGREED_BODY} bytes" in SCHEMA
     assert set(re.findall(r"version: (\d+)", SCHEMA)) == {str(model.PROTOCOL_VERSION)}

@@ -27,6 +27,7 @@ from btard.protocol.majority_vote import (
     show_chunks,
     unpack_signs,
 )
+from btard.protocol.membership import admissible
 from btard.protocol.messages import Message, Phase, Report, Slot
 from btard.protocol.model import CHUNK_BYTES, ConfigurationError, checked_chunks, shown_bytes
 from btard.protocol.state import Attempt, Conduct, State
@@ -166,7 +167,9 @@ def test_shown_chunks_are_read_if_and_only_if_they_belong_to_the_hash(length: in
 
 @pytest.mark.requirement("SIGN-9")
 def test_a_configuration_whose_reports_would_be_too_long_is_refused() -> None:
-    assert shown_bytes(16_000_000, 16, 0.99) < 1 << 17
+    assert 17 * shown_bytes(16_000_000, 0.99) < 1 << 17
+    config = configuration(peers=60, tolerated=2, dimension=16_000_000, profile="majority-vote")
+    assert admissible(config, 100, 2) and not admissible(config, 300, 2)
     with pytest.raises(ConfigurationError, match="SIGN-9"):
         configuration(peers=400, tolerated=10, dimension=1 << 30, profile="majority-vote")
 

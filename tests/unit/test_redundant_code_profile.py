@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from btard.conformance.audit import audit
-from btard.network.coalition import Seating
+from btard.network.coalition import Seating, World
+from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32, Float64, dot, norm
-from btard.protocol.bans import Departure, Fault
-from btard.protocol.messages import Phase, Report
+from btard.protocol.bans import Departure, Fault, Removal
+from btard.protocol.messages import Phase, Report, Slot
 from btard.protocol.model import ConfigurationError, group_size_at, liars_at
 from btard.protocol.mprng import by_lot
 from btard.protocol.profile import Groups
 from btard.protocol.redundant_code import (
     AGGREGATE_ERROR,
+    REPORTED_ERROR,
     RedundantCode,
     Undecodable,
     adds_up,
@@ -30,7 +32,7 @@ from btard.protocol.redundant_code import (
 from btard.protocol.state import Attempt, Conduct, State, plan_step
 from btard.protocol.verification import KNOWN, Transcript, failing_parts
 from profiles import applied, true_gradient
-from swarms import Swarm, configuration
+from swarms import Swarm, TinyTask, configuration, genesis, identities
 
 CODE = RedundantCode()
 PEERS = [bytes([k]) * 32 for k in range(19)]
@@ -258,7 +260,7 @@ def test_a_part_fails_at_the_threshold_and_where_a_group_disagrees() -> None:
     run = coded({}, peers=19, steps=1)
     past = applied(run)[0]
     first, second = (past.workers.index(group[0]) for group in past.groups.members)
-    threshold = 8 * 18918.0 * AGGREGATE_ERROR * (past.reports[first, 1, 0] + past.reports[second, 1, 0])
+    threshold = 8 * 18918.0 * REPORTED_ERROR * (past.reports[first, 1, 0] + past.reports[second, 1, 0])
     assert failing_parts(past, run.config) == []
 
     def moved(by: float) -> Transcript:
@@ -316,7 +318,7 @@ def test_a_row_that_is_not_clearly_off_makes_a_group_undecodable() -> None:
 @pytest.mark.requirement("CODE-14")
 def test_a_group_that_is_too_small_is_undecodable() -> None:
     with pytest.raises(Undecodable):
-        decode_safely(np.zeros((2, 4), np.float32), Groups((tuple(PEERS[:2]),), 9, 3), 0, 12, bytes(32))
+        decode_safely(np.zeros((8, 4), np.float32), Groups((tuple(PEERS[:8]),), 9, 3), 0, 12, bytes(32))
 
 
 @pytest.mark.requirement("CODE-14", "PROP-11")
@@ -361,3 +363,33 @@ def test_the_log_of_coded_parts_can_be_audited_with_and_without_recomputation() 
     bare, full = audit(run.log), audit(run.log, run.recomputation())
     assert bare.removals == full.removals == run.removals and len(run.removals) == 3
     assert run.state.replica is not None and full.state_hash == run.state.replica.state_hash
+
+
+# -- Time ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("PROF-3", "BCAST-3", "VER-12")
+@pytest.mark.parametrize("factor, liars", [(1.001, (5,)), (-10.0, (1, 5, 8)), (1.001, (1, 5, 8))])
+def test_peers_that_compute_as_slowly_as_they_may_find_the_liars_in_time(factor: float, liars: tuple[int, ...]) -> None:
+    """Every gradient takes all but all of G, also those that an aggregator recomputes to see who lied to it."""
+    settings = {"peers": 12, "tolerated": 3, "liars": 3, "compression": 3, "steps": 4, "validators": 1}
+    config = configuration(profile="redundant-code", delay=1.0, gradient_time=10.0, **settings)
+    keys, task = identities(12, 0), TinyTask(config.dimension)
+    coalition = {keys[k].peer_id for k in liars}
+    world = World(frozenset(coalition), config.gradient_clip)
+    conducts = {peer: Denies(Seating(peer, world, task), factor) for peer in coalition}
+    start = genesis(config, 0), keys, task.initial_parameters(), task, world, conducts
+    *_, last = NetworkSimulation(*start, pace=lambda peer: 9.9 * (peer not in coalition)).run()
+    assert {removal.peer for removal in last.state.removals} == coalition
+    assert {removal.how for removal in last.state.removals} == {Departure.CONVICTED}
+
+
+@pytest.mark.requirement("BCAST-3")
+def test_the_time_for_recomputation_is_that_of_the_groups_with_which_the_step_began() -> None:
+    state = coded({}, peers=19, steps=1).observed[0].state
+    assert CODE.recomputations(state) == 2
+    slot = Slot(state.step, 0, Phase.COMMIT)
+    gone = [Removal(peer, Departure.CONVICTED, Fault.MALFORMED, slot) for peer in state.roster[:2]]
+    left = replace(state, roster=state.roster[2:], tolerated=state.tolerated - 2, removals=tuple(gone))
+    assert CODE.recomputations(left) == 2
+    assert CODE.recomputations(replace(left, step=state.step + 1)) == 17 // 5

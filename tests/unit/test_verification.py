@@ -19,7 +19,7 @@ from btard.protocol.channel import ComputeGradient, Exchange, ReadVerdict
 from btard.protocol.log import Finding, Subject, Trial, Verdict
 from btard.protocol.messages import Accusation, Phase, Report, body_hash
 from btard.protocol.mprng import DIRECTION_DEVIATION, direction, gradient_seed
-from btard.protocol.profile import possible_aggregate
+from btard.protocol.profile import Groups, possible_aggregate
 from btard.protocol.state import Plan, open_attempt
 from btard.protocol.step import may_accuse
 from btard.protocol.verification import (
@@ -711,3 +711,13 @@ def test_exactness_of_the_bound_in_rational_numbers() -> None:
     """P(pass) for ρ in one coordinate, by counting: the statistical tests above have the right target."""
     passing = sum(abs(Fraction(z)) <= Fraction(8 * DIRECTION_DEVIATION) / 1000 for z in range(-(2**15), 2**15))
     assert passing / 2**16 == pytest.approx(4.62e-3, abs=2e-5)
+
+
+@pytest.mark.requirement("VER-12")
+def test_workers_who_share_a_seed_cost_one_gradient_together() -> None:
+    groups = Groups((WORKERS[:2], WORKERS[2:]), 2, 1)
+    past = replace(HONEST, groups=groups)
+    recomputed, seeds = answer(verification.recompute_gradients(past, WORKERS))
+    assert list(recomputed) == list(WORKERS) and len(seeds) == 2 == verification.distinct_gradients(past)
+    assert recomputed[WORKERS[0]] is recomputed[WORKERS[1]]
+    assert verification.distinct_gradients(HONEST) == len(WORKERS)

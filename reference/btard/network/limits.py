@@ -49,7 +49,7 @@ class Limits:
     relays: bool = False
     """Whether peers pass on what they get: a sparse overlay."""
     shown: int = 0
-    """Most bytes of chunks in a report (profile majority-vote)."""
+    """Most bytes of chunks of one part in a report (profile majority-vote)."""
 
     @cached_property
     def message(self) -> int:
@@ -64,7 +64,7 @@ class Limits:
     @cached_property
     def report(self) -> int:
         """Most bytes of a Report, which may carry chunks."""
-        return min(self.message + self.shown, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
+        return min(self.message + (self.peers + 1) * self.shown, MAX_AGREED_BODY + ENVELOPE_OVERHEAD)
 
     @cached_property
     def longest(self) -> int:

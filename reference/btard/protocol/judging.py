@@ -252,7 +252,7 @@ def hold_trials(
             continue
         verdict = yield from peer.judge(trial, past, state.config.residual_ratio)
         verdicts.append(verdict)
-        work += len(past.workers) if trial.subject is Subject.AGGREGATE else 1
+        work += verification.distinct_gradients(past) if trial.subject is Subject.AGGREGATE else 1
         punish(charge, verdict, state, departures)
         transcripts[trial.step] = learn(past, verdict)
         queue.extend(uncovered(state, transcripts[trial.step], verdict))

@@ -421,7 +421,7 @@ class Report:
         left, right = octets(products), octets(norms)
         if len(left) != len(right) or len(left) % 8:
             raise MessageError("a Report needs as many norms as inner products, of 8 bytes each")
-        shown = tuple(octets(entry) for entry in listed(chunks))
+        shown = tuple(octets(entry) for entry in listed(chunks, MAX_PEERS + 1))
         return cls(left, right, shown, Notices.from_items(*rest))
 
 

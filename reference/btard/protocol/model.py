@@ -154,16 +154,15 @@ def checked_chunks(detection: float) -> int:
     return count  # requirement: SIGN-4
 
 
-def shown_bytes(dimension: int, peers: int, detection: float) -> int:
-    """Upper bound on the bytes of chunks and paths in one report of profile majority-vote."""
+def shown_bytes(dimension: int, detection: float) -> int:
+    """Upper bound on the bytes of chunks and paths of one part in a report of profile majority-vote."""
     chunks = -(-dimension // (8 * CHUNK_BYTES))
-    return (peers + 1) * checked_chunks(detection) * (CHUNK_BYTES + 32 * (chunks - 1).bit_length() + 8)
+    return checked_chunks(detection) * (CHUNK_BYTES + 32 * (chunks - 1).bit_length() + 8)
 
 
 def shown_in(config: Configuration) -> int:
-    """Most bytes of chunks in a report of a run."""
-    voting = config.profile == MAJORITY_VOTE
-    return shown_bytes(config.dimension, config.peers, config.detection) if voting else 0
+    """Most bytes of chunks of one part in a report of a run."""
+    return shown_bytes(config.dimension, config.detection) if config.profile == MAJORITY_VOTE else 0
 
 
 @dataclass(frozen=True)
@@ -279,9 +278,6 @@ def check_profile(config: Configuration) -> None:
         require(r >= 2 * s + compression, "r >= 2s + r_c", f"{where} (CODE-2)")
         require(r <= MAX_GROUP, f"r <= {MAX_GROUP}", f"{where} (CODE-2)")
     require(0 < config.detection < 1, "0 < detection < 1", f"detection = {config.detection:g}")
-    shown = shown_in(config)
-    where = f"n = {config.peers}, d = {config.dimension}, detection = {config.detection:g}: {shown} bytes (SIGN-9)"
-    require(shown <= MAX_SHOWN, "chunks of a report <= 2^19 bytes", where)  # requirement: SIGN-9
 
 
 def check_constants(config: Configuration) -> None:
@@ -316,6 +312,15 @@ def check_census(config: Configuration, census: Census) -> None:
         check_ratios(config, census)
     elif config.profile == REDUNDANT_CODE:
         check_group(config, census)
+    else:
+        check_shown(config, census)
+
+
+def check_shown(config: Configuration, census: Census) -> None:
+    """The chunks of a report leave room in a message. Source: SIGN-9."""
+    shown = (census.peers + 1) * shown_in(config)
+    where = f"n = {census.peers}, d = {config.dimension}, detection = {config.detection:g}: {shown} bytes (SIGN-9)"
+    require(shown <= MAX_SHOWN, "chunks of a report <= 2^19 bytes", where)  # requirement: SIGN-9
 
 
 def check_group(config: Configuration, census: Census) -> None:

@@ -33,7 +33,7 @@ class Groups:
     members: tuple[Roster, ...] = ()
     """The workers of each group, in the order of their lots."""
     size: int = 0
-    """r_t, the least number of members with which a group counts."""
+    """r_t, the least number of members with which a group can be decoded."""
     compression: int = 1
     """r_c."""
 
@@ -41,11 +41,6 @@ class Groups:
     def place(self) -> dict[PeerId, tuple[int, int]]:
         """By worker: the index of its group, and its position there."""
         return {w: (g, i) for g, group in enumerate(self.members) for i, w in enumerate(group)}
-
-    @property
-    def counting(self) -> tuple[int, ...]:
-        """The indices of the groups that are large enough to count."""
-        return tuple(index for index, group in enumerate(self.members) if len(group) >= self.size)
 
     def seed(self, run: bytes, randomness: bytes, step: int, worker: PeerId) -> bytes:
         """The seed of what ``worker`` computes at ``step``, with ``randomness`` = r_{t−1}. Source: PROF-2."""

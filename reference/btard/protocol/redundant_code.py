@@ -27,6 +27,7 @@ from btard.protocol.arithmetic import (
     folding_sum,
     norm,
 )
+from btard.protocol.bans import Departure
 from btard.protocol.butterfly_clip import padded
 from btard.protocol.channel import ComputeGradient, Exchange
 from btard.protocol.encoding import tagged_hash
@@ -481,10 +482,14 @@ def run_probability(probability: float, steps: int) -> float:
 
 # -- The profile --------------------------------------------------------------------------------
 
-AGGREGATE_ERROR = 2e-5
-"""The error of an honest aggregate, in units of the mean norm of the groups' gradients, whatever s liars do."""
+AGGREGATE_ERROR = 1e-5
+"""The error of an honest aggregate if no hash is wrong, in units of the mean norm of the groups' gradients."""
+REPORTED_ERROR = 1e-6
+"""The error beyond which reports call for a trial, likewise: ten times what float32 usually costs."""
 CLEARLY = 0.125
 """A row that is left out was no honest one if it is off by more than this, in units of the decoded part's norm."""
+LOSSES = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
+"""Removals within a step."""
 DEVIATIONS = 8.0
 """k: as in C2."""
 
@@ -508,11 +513,10 @@ def code_of(groups: Groups, index: int) -> Float64:
 
 
 def locatable(groups: Groups, index: int) -> int:
-    """How many liars of a group can be located. Raises :class:`Undecodable` if it has fewer members than r_c left."""
-    spare = min(groups.size, len(groups.members[index])) - groups.compression
-    if spare < 0:
-        raise Undecodable(f"a group of {len(groups.members[index])} cannot decode at compression {groups.compression}")
-    return spare // 2
+    """How many liars of a group can be located. Raises :class:`Undecodable` if it has fewer members than r_t."""
+    if len(groups.members[index]) < groups.size:
+        raise Undecodable(f"{len(groups.members[index])} members are left of a group that needs {groups.size}")
+    return (groups.size - groups.compression) // 2
 
 
 def step_risk(config: Configuration) -> float:
@@ -619,11 +623,15 @@ class RedundantCode(FloatAggregates):
         for gradient in chosen:
             exact += gradient
         error = float(norm(transcript.aggregate[bound] - exact / len(chosen)))
-        return error <= rounding_error(norm(np.stack(chosen))) / len(chosen)  # requirement: CODE-16
+        return error <= AGGREGATE_ERROR * summed(norm(np.stack(chosen))) / len(chosen)  # requirement: CODE-16
 
     def recomputations(self, state: State) -> int:
-        """One gradient for every group."""
-        return max(1, len(state.roster) // least_size(state))
+        """One gradient for every group that the step can have begun with."""
+        removals = [r for r in state.removals if r.slot.step == state.step and r.how in LOSSES]
+        halves = sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals)
+        config, tolerated = state.config, state.tolerated + halves // 2
+        size = group_size_at(config.group_size, config.liars, tolerated)
+        return max(1, (len(state.roster) + len(removals)) // size)
 
 
 def decode_safely(
@@ -654,18 +662,18 @@ def group_gradient(state: State, index: int) -> Exchange[Float32]:
     return admissible_gradient(raw, state.config.gradient_clip)
 
 
-def rounding_error(norms: Float64) -> float:
-    """How far a sum of decoded gradients of these ``norms`` may be from that of the true ones."""
-    return AGGREGATE_ERROR * float(folding_sum(np.maximum(norms, LEAST_NORM)))
+def summed(norms: Float64) -> float:
+    """Σ_g max(‖g‖, 2⁻¹⁰⁰)."""
+    return float(folding_sum(np.maximum(norms, LEAST_NORM)))
 
 
 def adds_up(transcript: Transcript, part: int) -> bool:
-    """Whether the members of each group report the same about ``part``, and |Σ_g ⟨z, g − ĝ⟩| ≤ kσ_z·δ·Σ_g ‖g‖ with one
-    member's numbers for each group. Source: CODE-15."""
+    """Whether the members of each group report the same about ``part``, and |Σ_g ⟨z, g − ĝ⟩| ≤ kσ_z·10⁻⁶·Σ_g ‖g‖
+    with one member's numbers for each group. Source: CODE-15."""
     rows = [[transcript.workers.index(worker) for worker in group] for group in transcript.groups.members if group]
     said = transcript.reports[:, :, part]
     if not all((said[group] == said[group[0]]).all() for group in rows):
         return False
     products, norms = said[[group[0] for group in rows]].T
-    threshold = DEVIATIONS * DIRECTION_DEVIATION * rounding_error(norms)
+    threshold = DEVIATIONS * DIRECTION_DEVIATION * REPORTED_ERROR * summed(norms)
     return bool(abs(float(folding_sum(products))) <= threshold)  # requirement: CODE-15

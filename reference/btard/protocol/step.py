@@ -188,8 +188,8 @@ def lies_about_my_part(peer: Peer, state: State) -> Exchange[list[PeerId]]:
         return []
     part = transcript.workers.index(peer.id)
     liars = verification.lying_workers(transcript, part, replica.inputs, replica.impossible)
-    for suspect in replica.suspects:  # requirement: PROF-3
-        gradient = yield from verification.recompute_gradient(transcript, suspect)
+    recomputed = yield from verification.recompute_gradients(transcript, replica.suspects)
+    for suspect, gradient in recomputed.items():  # requirement: PROF-3
         guilty = verification.examine_worker(transcript, suspect, gradient)
         liars.extend([suspect] if guilty and suspect not in liars else [])
     return [liar for liar in liars if liar in state.roster and liar != peer.id]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Protocol
@@ -187,9 +187,30 @@ def recompute_gradient(transcript: Transcript, worker: PeerId) -> Exchange[Float
     """What ``worker`` should have committed in the transcript's step. Source: VER-7."""
     if transcript.parameters is None:
         raise ValueError("an observer has no parameters to recompute from")
-    seed = transcript.groups.seed(transcript.run, transcript.seed_randomness, transcript.step, worker)
-    raw = yield ComputeGradient(transcript.parameters, transcript.state_hash, seed)
+    raw = yield ComputeGradient(transcript.parameters, transcript.state_hash, seed_of(transcript, worker))
     return admissible_gradient(raw, transcript.gradient_clip)
+
+
+def recompute_gradients(transcript: Transcript, workers: Iterable[PeerId]) -> Exchange[dict[PeerId, Float32]]:
+    """The same for several workers; those who share a seed cost one gradient together. Source: VER-12."""
+    known: dict[bytes, Float32] = {}
+    found = {}
+    for worker in workers:
+        seed = seed_of(transcript, worker)
+        if seed not in known:  # requirement: VER-12
+            known[seed] = yield from recompute_gradient(transcript, worker)
+        found[worker] = known[seed]
+    return found
+
+
+def seed_of(transcript: Transcript, worker: PeerId) -> bytes:
+    """What the gradient of ``worker`` was to be computed with."""
+    return transcript.groups.seed(transcript.run, transcript.seed_randomness, transcript.step, worker)
+
+
+def distinct_gradients(transcript: Transcript) -> int:
+    """How many different gradients the workers of an attempt computed."""
+    return len({seed_of(transcript, worker) for worker in transcript.workers})
 
 
 def part_hashes(gradient: Float32, bounds: Sequence[slice]) -> tuple[bytes, ...]:
@@ -262,16 +283,12 @@ def try_aggregator(transcript: Transcript, accused: PeerId, residual_ratio: floa
     are right, the inputs are known, and the aggregator is guilty if its part is not what they make. Source: VER-9."""
     if transcript.aggregate is None:
         raise ValueError("an observer has no aggregate to judge")
-    gradients: list[Float32] = []
-    findings: list[Finding] = []
-    for worker in transcript.workers:
-        gradient = yield from recompute_gradient(transcript, worker)
-        finding = examine_worker(transcript, worker, gradient)
-        gradients.append(gradient)
-        findings.extend([finding] if finding else [])
+    recomputed = yield from recompute_gradients(transcript, transcript.workers)
+    examined = (examine_worker(transcript, worker, gradient) for worker, gradient in recomputed.items())
+    findings = [finding for finding in examined if finding]
     if not any(finding.fault is Fault.WRONG_HASH for finding in findings):
         part = transcript.workers.index(accused)
-        if not profile_of(transcript).right_aggregate(transcript, part, gradients, residual_ratio):
+        if not profile_of(transcript).right_aggregate(transcript, part, list(recomputed.values()), residual_ratio):
             findings.append(Finding(accused, Fault.WRONG_AGGREGATE))  # requirement: VER-9
     return tuple(findings)
 

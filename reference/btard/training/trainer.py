@@ -857,7 +857,7 @@ def note_surprises(swarm: Swarm, tell: Callable[[Event], None]) -> None:
             Noted(
                 f"with s = {config.liars} < b = {config.tolerated}, some group has more liars than can be located with"
                 f" probability up to {risk:.3g} per step, {run_probability(risk, config.steps):.3g} in"
-                f" {config.steps} steps if nobody is banned; its gradient is then recomputed"
+                f" {config.steps} steps if nobody is banned"
             )
         )
     if settings.byzantine > settings.tolerated:
