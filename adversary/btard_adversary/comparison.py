@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import product
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context
 from pathlib import Path
-from threading import Thread
 from typing import Any, Final, NamedTuple
 
 from btard.network.coalition import World
@@ -30,6 +29,7 @@ from btard.training.registry import find_task
 from btard.training.task import Evaluation, NoLabels, Task
 from btard.training.trainer import ServerRun, Settings, Swarm, assemble, diverged, finite, train
 
+from btard_adversary.processes import end_with_the_first
 from btard_adversary.servers import ServerKind, find_server, most_byzantine, server_names
 
 NO_ATTACK: Final = "none"
@@ -299,18 +299,6 @@ def played(asked: Comparison, places: Sequence[Place], jobs: int) -> Iterator[Ce
             for child in set(active_children()) - before:
                 child.terminate()
             raise
-
-
-def end_with_the_first() -> None:
-    """Let this process end with the one that started it, even if that one is killed."""
-
-    def wait() -> None:
-        first = parent_process()
-        if first is not None:
-            first.join()
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from btard_adversary.coverage import Tracer, all_requirements
 from btard_adversary.guided import Pool, grown
 from btard_adversary.machine import Counts, Play, SwarmMachine, Variation, verdict_of
+from btard_adversary.processes import end_with_the_first
 from btard_adversary.script import ALL, Action, Scene, Schedule, Script
 from btard_adversary.strategies import MIXED, scenes
 from btard_adversary.swarm import Swarm, Violation
@@ -460,7 +461,7 @@ def campaigns(
         for name in names:
             yield campaign(name, seconds, first_seed, examples, blind)
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_the_first) as pool:
         waiting = [pool.submit(campaign, name, seconds, first_seed, examples, blind) for name in names]
         for future in as_completed(waiting):
             yield future.result()
@@ -473,6 +474,7 @@ ENOUGH: Event | None = None
 def stop_together(enough: Event) -> None:
     """A process that shares a campaign begins."""
     global ENOUGH
+    end_with_the_first()
     ENOUGH = enough
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -42,6 +44,16 @@ def test_the_reference_holds_and_says_how_much_was_tried() -> None:
     assert found["violation"] is None
     assert found["swarms"] >= 6 and found["steps"] > found["swarms"]
     assert 50 < len(found["requirements_covered"]) <= found["requirements"]
+
+
+def test_who_kills_a_campaign_leaves_no_process_behind() -> None:
+    """The processes that share it hold its output open: it is closed once the last of them has ended."""
+    command = [sys.executable, "-m", "btard.cli", "fuzz", "--minutes", "5", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(5)  # until they play
+    process.kill()
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_the_list_of_variants_names_each_with_what_it_bends() -> None:
