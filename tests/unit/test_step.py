@@ -32,7 +32,8 @@ from btard.protocol.mprng import combine, draw_targets, draw_validators, gradien
 from btard.protocol.state import Conduct, Peer, Plan, State, initial_state, open_attempt, plan_step
 from btard.protocol.step import CommitRules, close, matching
 from btard.protocol.update import apply, from_description, state_hash
-from btard.protocol.verification import Transcript, part_hashes, report_of
+from btard.protocol.verification import Transcript, report_of
+from profiles import part_hashes
 from swarms import AGREED, Swarm, Tamper, TinyTask, configuration, genesis, identities, left, played, say, sign
 from tampering import CASES, OversizedNorm, WrongGradient, accusing_aggregate, first_occasion
 

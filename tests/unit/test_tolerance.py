@@ -15,9 +15,10 @@ from btard.protocol.messages import MAX_CORRECTIONS, MessageError, Statement, Vo
 from btard.protocol.model import ConfigurationError
 from btard.protocol.mprng import gradient_seed
 from btard.protocol.state import State
-from btard.protocol.verification import Transcript, part_hashes, report_of
+from btard.protocol.verification import Transcript, report_of
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from profiles import part_hashes
 from swarms import configuration, examples, played
 
 FLOOR = 0.25

@@ -42,6 +42,7 @@ from btard_adversary.attacks.aggregation import CoveredAggregate
 from btard_adversary.attacks.protocol import FalseAccuser
 from hypothesis import given
 from hypothesis import strategies as st
+from profiles import part_hashes
 from swarms import Swarm, TinyTask, configuration, left, played
 
 WORKERS = tuple(bytes([index]) * 32 for index in range(1, 6))
@@ -86,7 +87,7 @@ def reported(past: Transcript, **changes: Any) -> Transcript:
     """The transcript with the hashes and true reports that follow from its aggregate."""
     assert past.aggregate is not None
     reports = np.stack([report_of(past, gradient) for gradient in GRADIENTS])
-    hashes = tuple(verification.part_hashes(gradient, past.bounds) for gradient in GRADIENTS)
+    hashes = tuple(part_hashes(gradient, past.bounds) for gradient in GRADIENTS)
     announced = tuple(body_hash(float32_bytes(past.aggregate[bound])) for bound in past.bounds)
     return replace(past, reports=reports, part_hashes=hashes, aggregate_hashes=announced, **changes)
 

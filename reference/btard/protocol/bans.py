@@ -72,6 +72,10 @@ class Departure(Enum):
     """Convicted without a seat: on probation, or after it had left."""
 
 
+LOSSES = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
+"""The ways to lose a seat for something; the others are in good order, or of keys without a seat."""
+
+
 @dataclass(frozen=True)
 class Removal:
     """One peer's departure."""
@@ -134,13 +138,17 @@ def remaining_roster(roster: Roster, removals: Iterable[Removal]) -> Roster:
     return tuple(peer for peer in roster if peer not in gone)
 
 
+def tolerance_lost(removals: Iterable[Removal]) -> int:
+    """By how much b_t falls: one for everyone convicted or absent, one for every pair."""
+    return sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals) // 2
+
+
 def remaining_tolerance(tolerated: int, removals: Sequence[Removal]) -> int:
-    """b_t after removals: one less for everyone convicted or absent, one less for every pair.
+    """b_t after removals.
 
     Raises :class:`ToleranceExceeded` below zero: then more peers were faulty than the run tolerates.
     """
-    halves = sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals)
-    left = tolerated - halves // 2
+    left = tolerated - tolerance_lost(removals)
     if left < 0:  # requirement: BAN-4
         where = next(f"{slot.phase.name.title()} of step {slot.step}" for slot in (r.slot for r in removals))
         raise ToleranceExceeded(f"in {where}, {-left} more peers left than the {tolerated} still tolerated", removals)

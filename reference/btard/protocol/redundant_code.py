@@ -27,7 +27,7 @@ from btard.protocol.arithmetic import (
     folding_sum,
     norm,
 )
-from btard.protocol.bans import Departure
+from btard.protocol.bans import LOSSES, tolerance_lost
 from btard.protocol.butterfly_clip import padded
 from btard.protocol.channel import ComputeGradient, Exchange
 from btard.protocol.encoding import tagged_hash
@@ -488,8 +488,6 @@ REPORTED_ERROR = 1e-6
 """The error beyond which reports call for a trial, likewise: ten times what float32 usually costs."""
 CLEARLY = 0.125
 """A row that is left out was no honest one if it is off by more than this, in units of the decoded part's norm."""
-LOSSES = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
-"""Removals within a step."""
 DEVIATIONS = 8.0
 """k: as in C2."""
 
@@ -628,8 +626,7 @@ class RedundantCode(FloatAggregates):
     def recomputations(self, state: State) -> int:
         """One gradient for every group that the step can have begun with."""
         removals = [r for r in state.removals if r.slot.step == state.step and r.how in LOSSES]
-        halves = sum(1 if removal.how is Departure.ELIMINATED else 2 for removal in removals)
-        config, tolerated = state.config, state.tolerated + halves // 2
+        config, tolerated = state.config, state.tolerated + tolerance_lost(removals)
         size = group_size_at(config.group_size, config.liars, tolerated)
         return max(1, (len(state.roster) + len(removals)) // size)
 

@@ -48,7 +48,7 @@ from btard.protocol.messages import (
     content_hash,
     seal,
 )
-from btard.protocol.model import MAJORITY_VOTE, PeerId, ProtocolError, ToleranceExceeded, checked_chunks
+from btard.protocol.model import PeerId, ProtocolError, ToleranceExceeded, checked_chunks
 from btard.protocol.profile import Aggregated, Inputs
 from btard.protocol.state import (
     Attempt,
@@ -616,7 +616,7 @@ def transcribe(state: State, attempt: Attempt, randomness: bytes, aggregate: Flo
         aggregate=aggregate,
         profile=state.config.profile,
         groups=attempt.groups,
-        checked=checked_chunks(state.config.detection) if state.config.profile == MAJORITY_VOTE else 0,
+        checked=checked_chunks(state.config.detection),
     )
 
 

@@ -213,11 +213,6 @@ def distinct_gradients(transcript: Transcript) -> int:
     return len({seed_of(transcript, worker) for worker in transcript.workers})
 
 
-def part_hashes(gradient: Float32, bounds: Sequence[slice]) -> tuple[bytes, ...]:
-    """The hash of every part of ``gradient``, as announced in Commit. Source: STEP-3."""
-    return tuple(body_hash(float32_bytes(gradient[bound])) for bound in bounds)
-
-
 def examine_worker(transcript: Transcript, worker: PeerId, gradient: Float32) -> Finding | None:
     """C4 and trials: compare everything that ``worker`` announced with its recomputed gradient. Source: VER-7."""
     row = transcript.workers.index(worker)

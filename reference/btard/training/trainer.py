@@ -20,7 +20,7 @@ from btard.network.simulator import Observed, Simulation
 from btard.network.store import ContinuedFile, ResumeError, write_atomically
 from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32
-from btard.protocol.bans import Departure, Removal
+from btard.protocol.bans import LOSSES, Departure, Removal
 from btard.protocol.encoding import decode, decode_sequence, encode, tagged_hash
 from btard.protocol.identity import Identity
 from btard.protocol.log import MAX_RECORD, Genesis, Record
@@ -81,9 +81,6 @@ SETTINGS_OVERRIDDEN = {
 """Settings that are fields of ``Configuration`` too, with the field's name."""
 
 CHANNELS: dict[str, type[Simulation]] = {"broadcast": NetworkSimulation, "ideal": Simulation}
-
-BANS = (Departure.CONVICTED, Departure.ABSENT, Departure.ELIMINATED)
-"""The ways to lose a seat for something; the others are in good order, or of keys without a seat."""
 
 AttackFactory = Callable[[Seating], Conduct]
 
@@ -1052,7 +1049,7 @@ def summarize(main: SwarmRun, others: list[SwarmRun | ServerRun], untrained: Eva
         "honest_refused": tally(Departure.REFUSED, False),
         "byzantine_joined": sum(main.byzantine(back.peer) for back in state.arrivals),
         "retries": state.retries,
-        "ban_steps": [removal.slot.step for removal in state.removals if removal.how in BANS],
+        "ban_steps": [removal.slot.step for removal in state.removals if removal.how in LOSSES],
         "removals": [describe_removal(removal, main.byzantine(removal.peer)) for removal in state.removals],
         "bytes_sent_per_peer_per_step": round(observed.bytes_sent / settings.peers / settings.steps),
         "parameter_hash": model.hex(),
