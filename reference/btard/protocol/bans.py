@@ -24,7 +24,7 @@ class Fault(IntEnum):
     WRONG_OPENING = 4
     """An MPRNG opening that does not match the commitment."""
     IMPOSSIBLE_REPORT = 5
-    """Reported numbers that no gradient produces."""
+    """Reported numbers that no gradient produces, or opened chunks that were not announced."""
     MISMATCHED_PART = 6
     """Signed part content that is not what was announced."""
     WRONG_HASH = 7
@@ -32,7 +32,7 @@ class Fault(IntEnum):
     WRONG_REPORT = 8
     """Reported numbers that are not those of the recomputed gradient."""
     WRONG_AGGREGATE = 9
-    """An aggregate whose residual exceeds ε."""
+    """An aggregate its rule denies: a residual above ε, a wrong count of votes, a failed projection."""
     IMPOSSIBLE_AGGREGATE = 10
     """An aggregate of wrong length or with non-finite entries."""
     FALSE_ACCUSATION = 11
