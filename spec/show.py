@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections import Counter
 from operator import attrgetter
 from textwrap import dedent
 
@@ -58,3 +59,33 @@ def conditions() -> None:
     for rows in range(1, MAX_GROUP + 1):
         values = [f"{conditioning(rows, s, rows - 2 * s):.2f}" if rows > 2 * s else "" for s in columns]
         cog.outl(f"| {rows} | " + " | ".join(values) + " |")
+
+
+def operations() -> None:
+    """Print a table of the operations of every chapter's vectors."""
+    from btard.conformance.vectors.cases import OPERATIONS
+    from btard.conformance.vectors.files import CHAPTERS
+
+    for name in CHAPTERS:
+        importlib.import_module(f"btard.conformance.vectors.{name}")
+        cog.outl(f"### {name}\n")
+        cog.outl("| operation | input | output |")
+        cog.outl("| --- | --- | --- |")
+        for operation, described in OPERATIONS.items():
+            if operation.partition(".")[0] == name:
+                cog.outl(f"| `{operation}` | {described.takes} | {described.gives} |")
+        cog.outl("")
+
+
+def vector_counts() -> None:
+    """Print how many vectors each chapter has."""
+    from btard.conformance.vectors.cases import negative
+    from btard.conformance.vectors.files import chapters
+
+    cog.outl("| chapter | vectors | of these negative |")
+    cog.outl("| --- | ---: | ---: |")
+    total = Counter[str]()
+    for chapter in chapters():
+        total.update(all=len(chapter.vectors), negative=negative(chapter.vectors))
+        cog.outl(f"| {chapter.name} | {len(chapter.vectors)} | {negative(chapter.vectors)} |")
+    cog.outl(f"| all | {total['all']} | {total['negative']} |")
