@@ -89,3 +89,13 @@ def vector_counts() -> None:
         total.update(all=len(chapter.vectors), negative=negative(chapter.vectors))
         cog.outl(f"| {chapter.name} | {len(chapter.vectors)} | {negative(chapter.vectors)} |")
     cog.outl(f"| all | {total['all']} | {total['negative']} |")
+
+
+def attribution() -> None:
+    """Print what the live oracle compares, with the requirements that decide about it."""
+    from btard.conformance.attribution import ATTRIBUTIONS
+
+    cog.outl("| what differs | requirements |")
+    cog.outl("| --- | --- |")
+    for what, requirements in ATTRIBUTIONS.values():
+        cog.outl(f"| {what} | {', '.join(requirements)} |")

@@ -24,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MATRIX = Path("spec/requirements.md")
+LIST = Path("reference/btard/conformance/requirements.txt")
+"""All ids but those of properties, for the report of the conformance oracle."""
 PROPERTIES = "PROP"
 """The prefix of those that need no enforcing code."""
 
@@ -94,6 +96,10 @@ class Matrix:
             tests = "<br>".join(f"`{test}`" for test in sorted(set(self.tested.get(requirement.id, []))))
             lines.append(f"| {requirement.id} | {requirement.words} | {places or '–'} | {tests or '–'} |")
         return "\n".join(lines) + "\n"
+
+    def ids(self) -> str:
+        """All ids but those of properties, in order, one a line."""
+        return "".join(f"{id}\n" for id in sorted(self.stated, key=order) if not is_property(id))
 
 
 def is_property(id: str) -> bool:
@@ -261,12 +267,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the matrix is out of date")
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository (default: this one)")
     options = parser.parse_args(arguments)
-    matrix, path = collect(options.root), options.root / MATRIX
+    matrix = collect(options.root)
     faults = matrix.faults()
-    if not options.check:
-        path.write_text(matrix.text())
-    elif not path.exists() or path.read_text() != matrix.text():
-        faults.append(f"{MATRIX.as_posix()} is out of date: run python tests/tools/requirements.py")
+    for place, text in {MATRIX: matrix.text(), LIST: matrix.ids()}.items():
+        path = options.root / place
+        if not options.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            faults.append(f"{place.as_posix()} is out of date: run python tests/tools/requirements.py")
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"{len(matrix.stated)} requirements, {len(faults)} faults")

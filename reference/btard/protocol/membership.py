@@ -95,9 +95,10 @@ def welcome(state: State, key: PeerId) -> bool:
 
 
 def choose_letters(state: State, letters: Iterable[Envelope]) -> tuple[Envelope, ...]:
-    """What a member puts into its next Commit: commitments first, then petitions by lot, one of each key, as far as
-    there is room. Ascending by sender and slot. Source: MEMB-12."""
-    chosen = {(letter.sender, letter.slot): letter for letter in letters if useful(state, letter)}
+    """What a member puts into its next Commit: commitments first, then petitions by lot, the last one of each key, as
+    far as there is room. Ascending by sender and slot. Source: MEMB-12."""
+    found = sorted((letter for letter in letters if useful(state, letter)), key=lambda letter: letter.slot)
+    chosen = {(letter.sender, letter.slot): letter for letter in found}
     asking = {letter.sender: letter for letter in chosen.values() if letter.slot.phase is Phase.PETITION}
     lots = by_lot("btard/candidate", state.randomness, state.step, asking)
     working = [letter for letter in chosen.values() if letter.slot.phase is Phase.PROBATION]

@@ -11,10 +11,14 @@ from typing import Any
 from btard.conformance.vectors.cases import Chapter, File, VectorError
 
 FORMAT = 1
-CHAPTERS = (
-    "encoding",
-)
+CHAPTERS = ("encoding",)
 """The chapters with vectors, in reading order; each is a module of this package with a function ``chapter``."""
+
+
+def load_operations() -> None:
+    """Make every operation known."""
+    for name in CHAPTERS:
+        import_module(f"btard.conformance.vectors.{name}")
 
 
 def chapters() -> Iterator[Chapter]:

@@ -1,0 +1,115 @@
+"""The commands ``btard conform`` and ``btard vectors``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from btard.conformance.conform import EXIT_CODES, FAILED, PASSED, Settings, as_plain, conform, junit, lines, replay
+from btard.conformance.conform import Progress as Told
+from btard.conformance.examples import ATTACKS, load
+from btard.conformance.vectors.files import differences, write
+from btard.protocol.model import PROFILES
+from btard.training.trainer import find_attacks
+
+EPILOG = "Example: btard conform --sut 'node peer.js' --profile btard; btard vectors check"
+
+
+class Action(StrEnum):
+    """What to do with the vectors."""
+
+    WRITE = "write"
+    CHECK = "check"
+
+
+def vectors(
+    action: Annotated[
+        Action, typer.Argument(help="write them with the reference, or check that they are what it writes.")
+    ],
+    folder: Annotated[Path, typer.Option(help="Where they lie.")] = Path("spec/vectors"),
+) -> None:
+    """Write the test vectors of the specification, or check them; exit 1 if one is not as the reference has it."""
+    if action is Action.WRITE:
+        for chapter, count in write(folder).items():
+            print(f"{chapter:16} {count:5}")
+        return
+    if not folder.is_dir():
+        raise typer.BadParameter(f"there is no folder '{folder}'; --folder names another")
+    found = differences(folder)
+    print("\n".join(found or [f"all files in '{folder}' are what the reference writes"]))
+    raise typer.Exit(int(bool(found)))
+
+
+def conform_command(
+    sut: Annotated[str, typer.Option(help="The command that starts the implementation under test.")],
+    profile: Annotated[str, typer.Option(help="Profiles to test, separated by commas.")] = ",".join(PROFILES),
+    attack: Annotated[
+        str | None, typer.Option(help="Attacks of the runs, separated by commas; default: all in turn.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=0, help="How many runs, over all profiles.")] = 30,
+    seats: Annotated[int, typer.Option(min=1, max=8, help="How many seats of a run the implementation takes.")] = 1,
+    vectors: Annotated[bool, typer.Option(help="Whether the vectors are tested, too.")] = True,
+    timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each answer.")] = 10.0,
+    seed: Annotated[int, typer.Option(help="Other runs with another seed.")] = 0,
+    again: Annotated[Path | None, typer.Option("--replay", help="Play one saved run again, nothing else.")] = None,
+    out: Annotated[Path, typer.Option(help="Where failed runs are saved.")] = Path("conformance"),
+    junit_xml: Annotated[Path | None, typer.Option("--junit", help="Write the report as JUnit XML, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Test an implementation in any language; exit 0 if it passes, 1 if it fails, 3 if there was nothing to test."""
+    settings = Settings(sut, read_profiles(profile), read_attacks(attack), examples, seats, timeout, seed, vectors, out)
+    if again is not None:
+        replay_file(again, settings)
+    with watched() as progress:
+        report = conform(settings, progress)
+    if junit_xml is not None:
+        junit_xml.write_bytes(junit(report))
+    print(json.dumps(as_plain(report), indent=1) if as_json else "\n".join(lines(report)))
+    raise typer.Exit(EXIT_CODES[report.verdict])
+
+
+def read_profiles(names: str) -> tuple[str, ...]:
+    """Profiles from a list."""
+    listed = tuple(name.strip() for name in names.split(","))
+    for name in listed:
+        if name not in PROFILES:
+            raise typer.BadParameter(f"there is no profile '{name}': there are {', '.join(PROFILES)}")
+    return listed
+
+
+def read_attacks(names: str | None) -> tuple[str, ...]:
+    """Attacks from a list; none for an empty one. Raises :class:`~btard.training.task.UnknownName`."""
+    if names is None:
+        return ATTACKS
+    listed = tuple(name.strip() for name in names.split(",") if name.strip())
+    for name in listed:
+        find_attacks(name)
+    return listed
+
+
+def replay_file(path: Path, settings: Settings) -> None:
+    """Play a saved run again."""
+    result = replay(load(path), settings)
+    print(result.example.text())
+    for difference in result.played.found:
+        print(f"  {difference.sentence} ({', '.join(difference.requirements)})")
+    print(FAILED if result.played.found else PASSED)
+    raise typer.Exit(EXIT_CODES[result.verdict])
+
+
+@contextmanager
+def watched() -> Iterator[Told]:
+    """Show on a terminal what is going on."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task("starting", total=None)
+        yield lambda what, done, of: shown.update(task, description=what, completed=done, total=of)

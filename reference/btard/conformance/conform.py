@@ -1,0 +1,383 @@
+"""The whole test of an implementation: greeting, vectors, runs; and the report of it (chapter ``conformance``)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+from xml.etree import ElementTree
+
+from btard.conformance.attribution import ATTRIBUTIONS
+from btard.conformance.comparison import Difference
+from btard.conformance.examples import ATTACKS, Example, draw, save, shrink
+from btard.conformance.live import Played, play
+from btard.conformance.subject import PROTOCOL, Misbehaved, Subject
+from btard.conformance.vectors.cases import Refusal, Vector
+from btard.conformance.vectors.files import chapters
+from btard.protocol.model import PROFILES
+
+PASSED, FAILED, UNSUPPORTED = "passed", "failed", "unsupported"
+EXIT_CODES = {PASSED: 0, FAILED: 1, UNSUPPORTED: 3}
+MOST_MISBEHAVIOURS = 5
+"""Vectors at which the program crashes or is silent, before no more are tried."""
+SHOWN = 10
+"""How many failed vectors a report for people lists."""
+
+Progress = Callable[[str, int, int], None]
+"""Told of what is going on, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is tested, and how."""
+
+    command: str
+    profiles: tuple[str, ...] = PROFILES
+    attacks: tuple[str, ...] = ATTACKS
+    examples: int = 30
+    """How many runs, over all profiles."""
+    seats: int = 1
+    timeout: float = 10.0
+    """Seconds for each answer."""
+    seed: int = 0
+    vectors: bool = True
+    out: Path = Path("conformance")
+    """Where failed runs are saved."""
+
+
+@dataclass(frozen=True)
+class VectorResult:
+    """What an implementation made of a vector."""
+
+    vector: Vector
+    verdict: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run."""
+
+    number: int
+    example: Example
+    played: Played
+    saved: Path | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Passed or failed."""
+        return FAILED if self.played.found else PASSED
+
+
+@dataclass
+class Report:
+    """What is known about an implementation."""
+
+    command: str
+    name: str = ""
+    profiles: tuple[str, ...] = ()
+    """Those that it plays, of those asked for."""
+    greeting: list[Difference] = field(default_factory=list)
+    """What was wrong before the first vector."""
+    vectors: list[VectorResult] = field(default_factory=list)
+    runs: list[RunResult] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """Passed, failed or unsupported."""
+        verdicts = {*(result.verdict for result in self.vectors), *(result.verdict for result in self.runs)}
+        if self.greeting or FAILED in verdicts:
+            return FAILED
+        return PASSED if PASSED in verdicts else UNSUPPORTED
+
+    @property
+    def named(self) -> list[str]:
+        """The requirements that failures are attributed to, in the order in which they were found."""
+        greeting = (id for difference in self.greeting for id in difference.requirements)
+        vectors = (id for result in self.vectors if result.verdict == FAILED for id in result.vector.requirements)
+        runs = (id for result in self.runs for difference in result.played.found for id in difference.requirements)
+        return list(dict.fromkeys([*greeting, *vectors, *runs]))
+
+    @property
+    def requirements(self) -> dict[str, list[str]]:
+        """All requirements: those that passed, failed, and were not exercised."""
+        failed = set(self.named)
+        vectors = {id for result in self.vectors if result.verdict == PASSED for id in result.vector.requirements}
+        keys = {key for result in self.runs for key in result.played.exercised}
+        runs = {id for key in keys for id in ATTRIBUTIONS[key].requirements}
+        greeted = {"CONF-1", "CONF-5"} if self.name else set()
+        passed = (vectors | runs | greeted) - failed
+        everything = known_requirements()
+        rest = [id for id in everything if id not in passed | failed]
+        return {
+            "passed": [id for id in everything if id in passed],
+            "failed": [id for id in everything if id in failed],
+            "not_exercised": rest,
+        }
+
+    def counts(self, results: Iterable[VectorResult | RunResult]) -> Counter[str]:
+        """How many of each verdict."""
+        return Counter(result.verdict for result in results)
+
+    @property
+    def summary(self) -> str:
+        """One line, for a badge."""
+        vectors, runs = self.counts(self.vectors), self.counts(self.runs)
+        tried = vectors[PASSED] + vectors[FAILED]
+        profiles = ", ".join(self.profiles) or "no profile"
+        return (
+            f"BTARD conformance {self.verdict}: {profiles}; {vectors[PASSED]}/{tried} vectors, "
+            f"{runs[PASSED]}/{len(self.runs)} runs"
+        )
+
+
+def known_requirements() -> list[str]:
+    """The ids of all requirements of the specification, in order."""
+    return files("btard.conformance").joinpath("requirements.txt").read_text(encoding="utf-8").split()
+
+
+# -- Testing ----------------------------------------------------------------------------------
+
+
+def conform(settings: Settings, progress: Progress = lambda what, done, of: None) -> Report:
+    """Test an implementation. Raises :class:`~btard.conformance.subject.SubjectError` if it cannot be started."""
+    report = Report(settings.command)
+    with Subject(settings.command, settings.timeout) as subject:
+        try:
+            greet(subject, settings, report)
+        except Misbehaved as error:
+            report.greeting.append(Difference("form", str(error)))
+    if report.greeting:
+        return report
+    if settings.vectors:
+        report.vectors.extend(vector_results(settings, progress))
+    if report.profiles:
+        play_examples(settings, report, progress)
+    return report
+
+
+def greet(subject: Subject, settings: Settings, report: Report) -> None:
+    """Ask who it is, and for what nobody can do. Source: CONF-1."""
+    greeting = subject.ask("hello", protocol=PROTOCOL)
+    name, profiles = greeting.get("name"), greeting.get("profiles")
+    if not isinstance(name, str) or not isinstance(profiles, list):
+        report.greeting.append(Difference("form", "its answer to 'hello' has no name, or no list of profiles"))
+        return
+    report.name = name
+    report.profiles = tuple(profile for profile in settings.profiles if profile in profiles)
+    nonsense = token_hex(8)
+    for do, fields in ((f"do-{nonsense}", {}), ("evaluate", {"operation": f"none.{nonsense}", "input": {}})):
+        if subject.ask(do, **fields) != {"unsupported": True}:
+            sentence = f"it does not say that it cannot do '{do}' {fields.get('operation', '')}".rstrip()
+            report.greeting.append(Difference("unsupported", sentence))  # requirement: CONF-1
+
+
+def vector_results(settings: Settings, progress: Progress) -> Iterator[VectorResult]:
+    """Ask for every vector; a program that crashes is started again."""
+    vectors = [vector for chapter in chapters() for vector in chapter.vectors]
+    subject, misbehaved = Subject(settings.command, settings.timeout), 0
+    try:
+        for number, vector in enumerate(vectors):
+            progress("vectors", number, len(vectors))
+            try:
+                yield result_of(vector, subject)
+            except Misbehaved as error:
+                yield VectorResult(vector, FAILED, str(error))
+                misbehaved += 1
+                if misbehaved >= MOST_MISBEHAVIOURS:
+                    return
+                subject.close()
+                subject = Subject(settings.command, settings.timeout)
+    finally:
+        subject.close()
+        progress("vectors", len(vectors), len(vectors))
+
+
+def result_of(vector: Vector, subject: Subject) -> VectorResult:
+    """What an implementation makes of a vector. Raises :class:`Misbehaved`. Source: VEC-1."""
+    said = subject.ask("evaluate", operation=vector.operation, input=vector.input)
+    if said.get("unsupported"):
+        return VectorResult(vector, UNSUPPORTED)
+    answer = Refusal(str(said["refused"])) if "refused" in said else said.get("output")
+    if vector.passes(answer):
+        return VectorResult(vector, PASSED)
+    mistake = f"; is this the mistake '{vector.flag}'?" if vector.flag else ""
+    return VectorResult(vector, FAILED, f"it {told(answer)}{mistake}")  # requirement: VEC-1
+
+
+def told(answer: Any) -> str:
+    """An answer in words."""
+    if isinstance(answer, Refusal):
+        return f"refuses: {answer.reason[:100]}"
+    text = str(answer)
+    return f"gives {text[:100]}{'…' if len(text) > 100 else ''}"
+
+
+def play_examples(settings: Settings, report: Report, progress: Progress) -> None:
+    """Play runs of every profile until one fails."""
+    broken: set[str] = set()
+    for number in range(settings.examples):
+        progress("runs", number, settings.examples)
+        example = draw(number, settings.seed, report.profiles, settings.attacks, settings.seats)
+        if example.profile in broken:
+            continue
+        played = play_once(example, settings)
+        if played.found:
+            broken.add(example.profile)
+            report.runs.append(shrunk(number, example, settings))
+        else:
+            report.runs.append(RunResult(number, example, played))
+    progress("runs", settings.examples, settings.examples)
+
+
+def play_once(example: Example, settings: Settings) -> Played:
+    """One run with a fresh program."""
+    with Subject(settings.command, settings.timeout) as subject:
+        return play(example, subject)
+
+
+def shrunk(number: int, example: Example, settings: Settings) -> RunResult:
+    """A failed run made smaller, and saved. Source: CONF-6."""
+    smallest = shrink(example, lambda candidate: bool(play_once(candidate, settings).found))  # requirement: CONF-6
+    return replay(smallest, settings, number)
+
+
+def replay(example: Example, settings: Settings, number: int = 0) -> RunResult:
+    """Play a run, and save it with what was said if it fails."""
+    with Subject(settings.command, settings.timeout) as subject:
+        played = play(example, subject)
+        if not played.found:
+            return RunResult(number, example, played)
+        path = settings.out / f"{example.profile}-{number}.json"
+        listed = [{"what": d.key, "sentence": d.sentence, "requirements": list(d.requirements)} for d in played.found]
+        save(example, path, command=settings.command, differences=listed)
+        exchange = "".join(f"{request}\n{answer}\n" for request, answer in subject.exchanged)
+        path.with_suffix(".exchange.jsonl").write_text(exchange, encoding="utf-8")
+        return RunResult(number, example, played, path)
+
+
+# -- Reporting --------------------------------------------------------------------------------
+
+
+def as_plain(report: Report) -> dict[str, Any]:
+    """The report as JSON."""
+    vectors, runs = report.counts(report.vectors), report.counts(report.runs)
+    return {
+        "verdict": report.verdict,
+        "summary": report.summary,
+        "command": report.command,
+        "name": report.name,
+        "profiles": list(report.profiles),
+        "greeting": [difference.sentence for difference in report.greeting],
+        "vectors": {
+            **{verdict: vectors[verdict] for verdict in EXIT_CODES},
+            "failures": [plain_vector(result) for result in report.vectors if result.verdict == FAILED],
+        },
+        "runs": {
+            **{verdict: runs[verdict] for verdict in (PASSED, FAILED)},
+            "steps": sum(result.played.steps for result in report.runs),
+            "failures": [plain_run(result) for result in report.runs if result.verdict == FAILED],
+        },
+        "named": report.named,
+        "requirements": report.requirements,
+    }
+
+
+def plain_vector(result: VectorResult) -> dict[str, Any]:
+    """A failed vector as JSON."""
+    vector = result.vector
+    about = {"id": vector.id, "requirements": list(vector.requirements), "sentence": result.sentence}
+    return {**about, "flag": vector.flag} if vector.flag else about
+
+
+def plain_run(result: RunResult) -> dict[str, Any]:
+    """A failed run as JSON."""
+    listed = [{"sentence": d.sentence, "requirements": list(d.requirements)} for d in result.played.found]
+    return {"example": result.example.text(), "differences": listed, "saved": str(result.saved)}
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The report for people."""
+    yield f"{report.name or report.command}: {', '.join(report.profiles) or 'none of the profiles asked for'}"
+    yield from (f"  {difference.sentence} ({', '.join(difference.requirements)})" for difference in report.greeting)
+    if report.vectors:
+        yield f"vectors       {tally(report.counts(report.vectors))}"
+        failed = [result for result in report.vectors if result.verdict == FAILED]
+        for result in failed[:SHOWN]:
+            yield f"  {result.vector.id} ({', '.join(result.vector.requirements)}): {result.sentence}"
+        if len(failed) > SHOWN:
+            yield f"  and {len(failed) - SHOWN} more; --json lists all"
+    if report.runs:
+        yield f"runs          {tally(report.counts(report.runs))}"
+    for run in report.runs:
+        yield from run_lines(run, report.command)
+    verdicts = report.requirements
+    yield (
+        f"requirements  {len(verdicts['passed'])} passed, {len(verdicts['failed'])} failed, "
+        f"{len(verdicts['not_exercised'])} not exercised"
+    )
+    if report.named:
+        yield f"look first at {', '.join(report.named[:3])}"
+    yield report.summary
+
+
+def run_lines(result: RunResult, command: str) -> Iterator[str]:
+    """A failed run for people."""
+    if result.verdict == PASSED:
+        return
+    yield f"  {result.example.text()}"
+    for difference in result.played.found[:SHOWN]:
+        yield f"    {difference.sentence} ({', '.join(difference.requirements)})"
+    yield f"    saved; play it again: btard conform --sut '{command}' --replay {result.saved}"
+
+
+def tally(counts: Counter[str]) -> str:
+    """Verdicts in words."""
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in EXIT_CODES if counts[verdict]) or "none"
+
+
+def junit(report: Report) -> bytes:
+    """The report as JUnit XML, which other people's CI reads."""
+    root = ElementTree.Element("testsuites", name="BTARD conformance")
+    vectors = [(v.vector.operation, v.vector.id, v.verdict, v.sentence, v.vector.requirements) for v in report.vectors]
+    runs = [
+        (
+            f"run.{run.example.profile}",
+            f"{run.number}: {run.example.text()}",
+            run.verdict,
+            "; ".join(difference.sentence for difference in run.played.found),
+            tuple(dict.fromkeys(id for difference in run.played.found for id in difference.requirements)),
+        )
+        for run in report.runs
+    ]
+    greeting = [("greeting", "greeting", FAILED, d.sentence, d.requirements) for d in report.greeting]
+    add_suite(root, "greeting", greeting or [("greeting", "greeting", PASSED, "", ())])
+    add_suite(root, "vectors", vectors)
+    add_suite(root, "runs", runs)
+    data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return data
+
+
+def add_suite(
+    root: ElementTree.Element, name: str, cases: Sequence[tuple[str, str, str, str, tuple[str, ...]]]
+) -> None:
+    """One suite of cases: class, name, verdict, what is wrong, requirements."""
+    verdicts = Counter(verdict for _, _, verdict, _, _ in cases)
+    counts = {"tests": len(cases), "failures": verdicts[FAILED], "skipped": verdicts[UNSUPPORTED]}
+    suite = ElementTree.SubElement(root, "testsuite", {"name": name, **{k: str(v) for k, v in counts.items()}})
+    for group, case, verdict, sentence, requirements in cases:
+        element = ElementTree.SubElement(suite, "testcase", classname=f"btard.{group}", name=case)
+        if verdict == FAILED:
+            message = f"{sentence} ({', '.join(requirements)})"
+            ElementTree.SubElement(element, "failure", message=printable(message))
+        elif verdict == UNSUPPORTED:
+            ElementTree.SubElement(element, "skipped")
+
+
+def printable(text: str) -> str:
+    """``text`` without characters that XML cannot hold; an implementation's answers may have any."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

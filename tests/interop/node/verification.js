@@ -1,0 +1,177 @@
+// Chapter `verification`: reports, the checks C1 to C4, and trials. Generators yield a request for every gradient they need.
+
+import { admissibleGradient, allFinite, dot, float32Vector, float64Vector, fold, foldingSum, norm, vectorBytes } from './arithmetic.js';
+import { cut, lengthOf, partition, residual } from './butterfly_clip.js';
+import { Fault } from './bans.js';
+import { concat } from './bytes.js';
+import { Subject } from './log.js';
+import { bodyHash } from './messages.js';
+import { direction, DIRECTION_DEVIATION, gradientSeed } from './mprng.js';
+
+const C2_DEVIATIONS = 8;
+const ROUNDING_SLACK = 1 + 2 ** -40;
+
+// A transcript is what an attempt leaves behind: { run, step, tolerated, gradientClip, seedRandomness, randomness, workers,
+// dimension, radii, partHashes, aggregateHashes, reports, parameters, stateHash, aggregate, settled, candidates }.
+// `reports` has { products, norms } per worker; `candidates` maps a candidate to the hash that it committed to.
+
+export const boundsOf = (transcript) => partition(transcript.dimension, transcript.workers.length);
+
+const drawn = new Map();
+
+/** z_j of every part. */
+export function directionsOf({ randomness, dimension, workers }) {
+  const name = `${randomness}/${dimension}/${workers.length}`;
+  if (!drawn.has(name)) {
+    if (drawn.size > 8) drawn.clear();
+    drawn.set(name, partition(dimension, workers.length).map((bound, j) => direction(randomness, j, lengthOf(bound))));
+  }
+  return drawn.get(name);
+}
+
+// -- Reports -----------------------------------------------------------------------------------------------
+
+/** s and the norm of one part (VER-1). */
+export function measure(vector, center, z, radius) {
+  const difference = Float64Array.from(vector, (entry, k) => entry - center[k]);
+  const product = dot(z, difference);
+  const size = Math.sqrt(fold(difference.map((entry) => entry * entry)));
+  return [(size > radius ? radius / size : 1) * product, size];
+}
+
+/** The true report about a gradient: { products, norms } by part. */
+export function reportOf(transcript, gradient) {
+  const directions = directionsOf(transcript);
+  const pairs = boundsOf(transcript).map((bound, j) =>
+    measure(cut(gradient, bound), cut(transcript.aggregate, bound), directions[j], transcript.radii[j]));
+  return { products: Float64Array.from(pairs, ([s]) => s), norms: Float64Array.from(pairs, ([, size]) => size) };
+}
+
+export const reportBytes = ({ products, norms }) => concat([vectorBytes(products), vectorBytes(norms)]);
+
+const sameNumbers = (one, other) => one.length === other.length && one.every((value, k) => value === other[k]);
+const sameReport = (one, other) => sameNumbers(one.products, other.products) && sameNumbers(one.norms, other.norms);
+
+/** Whether some gradient could have produced the message of a worker (VER-2). */
+export function possibleReport(transcript, message) {
+  const parts = transcript.workers.length;
+  if (message.norms.length !== 8 * parts || message.chunks.length > 0) return false;
+  const [products, norms] = [float64Vector(message.products), float64Vector(message.norms)];
+  return directionsOf(transcript).every((z, j) => {
+    const limit = Math.min(norms[j], transcript.radii[j]) * norm(z) * ROUNDING_SLACK;
+    return Number.isFinite(norms[j]) && norms[j] >= 0 && Math.abs(products[j]) <= limit;
+  });
+}
+
+// -- Public checks --------------------------------------------------------------------------------------------
+
+/** C2 (VER-3). */
+export function c2Holds(transcript, part, residualRatio) {
+  const threshold = C2_DEVIATIONS * DIRECTION_DEVIATION * residualRatio * transcript.radii[part];
+  return Math.abs(foldingSum(transcript.reports.map((report) => report.products[part]))) <= threshold;
+}
+
+/** C3 (VER-4). */
+export function c3Holds(transcript, part, distanceRatio) {
+  const near = transcript.reports.filter((report) => report.norms[part] <= distanceRatio * transcript.radii[part]);
+  return near.length >= transcript.tolerated + 1;
+}
+
+/** Parts that fail C2 or C3 and have stood no trial. */
+export function failingParts(transcript, config) {
+  const holds = (part) => c2Holds(transcript, part, config.residual_ratio) && c3Holds(transcript, part, config.distance_ratio);
+  return transcript.workers.map((_, part) => part).filter((part) => !holds(part) && !transcript.settled.includes(transcript.workers[part]));
+}
+
+// -- Private checks ---------------------------------------------------------------------------------------------
+
+/** C1 (VER-5): workers whose report about my part contradicts what they sent, or whose content was impossible. */
+export function lyingWorkers(transcript, part, inputs, impossible) {
+  const bound = boundsOf(transcript)[part];
+  const center = cut(transcript.aggregate, bound);
+  return transcript.workers.filter((peer, row) => {
+    const [s, size] = measure(inputs[row], center, directionsOf(transcript)[part], transcript.radii[part]);
+    const report = transcript.reports[row];
+    return s !== report.products[part] || size !== report.norms[part] || impossible.includes(peer);
+  });
+}
+
+/** What a worker or candidate should have committed. */
+export function* recomputeGradient(transcript, peer) {
+  const { parameters, stateHash } = transcript;
+  const seed = gradientSeed(transcript.run, transcript.seedRandomness, transcript.step, peer);
+  return admissibleGradient(yield { kind: 'gradient', parameters, stateHash, seed }, transcript.gradientClip);
+}
+
+/** The hashes of the parts of a gradient. */
+export const hashesOf = (gradient, bounds) => bounds.map((bound) => bodyHash(vectorBytes(cut(gradient, bound))));
+
+/** C4 and trials (VER-7): what is wrong with a worker's announcements, as a finding; null if nothing is. */
+export function examineWorker(transcript, worker, gradient) {
+  const row = transcript.workers.indexOf(worker);
+  const announced = transcript.partHashes[row];
+  if (hashesOf(gradient, boundsOf(transcript)).some((hashed, j) => hashed !== announced[j])) {
+    return { peer: worker, fault: Fault.WRONG_HASH, correction: new Uint8Array() };
+  }
+  const truth = reportOf(transcript, gradient);
+  if (sameReport(truth, transcript.reports[row])) return null;
+  return { peer: worker, fault: Fault.WRONG_REPORT, correction: reportBytes(truth) };
+}
+
+/** Whether a validator must accuse its target (VER-7). */
+export function* audit(transcript, target) {
+  return examineWorker(transcript, target, yield* recomputeGradient(transcript, target)) !== null;
+}
+
+/** Whether a candidate's commitment is that of its gradient (MEMB-6). */
+export function* inspect(transcript, candidate) {
+  const gradient = yield* recomputeGradient(transcript, candidate);
+  return transcript.candidates.get(candidate) === bodyHash(vectorBytes(gradient));
+}
+
+// -- Trials ----------------------------------------------------------------------------------------------------
+
+/** The verdict of a trial (VER-8): a function of the transcript and of recomputed gradients. */
+export function* judge(trial, transcript, residualRatio) {
+  if (trial.subject === Subject.AGGREGATE) return { trial, findings: yield* tryAggregator(transcript, trial.accused, residualRatio) };
+  if (trial.subject === Subject.WORKER) {
+    const finding = examineWorker(transcript, trial.accused, yield* recomputeGradient(transcript, trial.accused));
+    return { trial, findings: finding ? [finding] : [] };
+  }
+  const honest = yield* inspect(transcript, trial.accused);
+  return { trial, findings: honest ? [] : [{ peer: trial.accused, fault: Fault.WRONG_HASH, correction: new Uint8Array() }] };
+}
+
+/** VER-9. */
+function* tryAggregator(transcript, accused, residualRatio) {
+  const gradients = [];
+  for (const worker of transcript.workers) gradients.push(yield* recomputeGradient(transcript, worker));
+  const findings = transcript.workers.map((worker, row) => examineWorker(transcript, worker, gradients[row])).filter(Boolean);
+  if (findings.some(({ fault }) => fault === Fault.WRONG_HASH)) return findings;
+  const part = transcript.workers.indexOf(accused);
+  const bound = boundsOf(transcript)[part];
+  const size = residual(gradients.map((gradient) => cut(gradient, bound)), cut(transcript.aggregate, bound), transcript.radii[part]);
+  if (size <= residualRatio * transcript.radii[part]) return findings;
+  return [...findings, { peer: accused, fault: Fault.WRONG_AGGREGATE, correction: new Uint8Array() }];
+}
+
+/** The transcript with a liar's report replaced by the truth (VER-11). */
+export function corrected(transcript, { peer, correction }) {
+  const numbers = float64Vector(correction);
+  const half = numbers.length / 2;
+  const truth = { products: numbers.slice(0, half), norms: numbers.slice(half) };
+  return { ...transcript, reports: transcript.reports.map((report, row) => (transcript.workers[row] === peer ? truth : report)) };
+}
+
+/** An aggregated part as a vector; null if the content has not the form of one (VER-10). */
+export function readAggregate(content, length) {
+  if (content.length !== 4 * length) return null;
+  const vector = float32Vector(content);
+  return allFinite(vector) ? vector : null;
+}
+
+/** A part as an aggregator takes it: the vector, or null if no admissible gradient has it (STEP-5). */
+export function readPart(content, length, level) {
+  const vector = readAggregate(content, length);
+  return vector !== null && norm(vector) <= level ? vector : null;
+}
