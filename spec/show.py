@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections import Counter
 from operator import attrgetter
 from textwrap import dedent
@@ -99,3 +100,28 @@ def attribution() -> None:
     cog.outl("| --- | --- |")
     for what, requirements in ATTRIBUTIONS.values():
         cog.outl(f"| {what} | {', '.join(requirements)} |")
+
+
+def exchange() -> None:
+    """Print the beginning of a real exchange of the live oracle with the reference, long values shortened."""
+    import sys
+
+    from btard.conformance.examples import Example
+    from btard.conformance.live import play
+    from btard.conformance.subject import PROTOCOL, Subject
+
+    with Subject(f"{sys.executable} -m btard.conformance.reference_peer", 60.0) as subject:
+        subject.ask("hello", protocol=PROTOCOL)
+        subject.ask("levitate")
+        subject.ask("evaluate", operation="encoding.encode", input={"item": [{"uint": 1}, None]})
+        subject.ask("evaluate", operation="encoding.decode", input={"data": "1801", "limit": 10})
+        play(Example(steps=1), subject)
+        told = list(subject.exchanged)
+    full = [k for k, (_, answer) in enumerate(told) if '"aggregate"' in answer][:1]
+    for start, end in ((0, 9), *((k, k + 1) for k in full), (len(told) - 1, len(told))):
+        cog.outl("```json\n" + "\n".join(shortened(line) for pair in told[start:end] for line in pair) + "\n```")
+
+
+def shortened(line: str) -> str:
+    """A line of JSON with long runs of hex digits cut."""
+    return re.sub(r"([0-9a-f]{12})[0-9a-f]{20,}", r"\1…", line)

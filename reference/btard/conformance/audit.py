@@ -7,8 +7,9 @@ that the peers ran. With the task and the kept aggregates it re-derives paramete
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -28,7 +29,8 @@ from btard.protocol.channel import (
     FetchContent,
     StepApplied,
 )
-from btard.protocol.encoding import DecodeError, decode, decode_sequence
+from btard.protocol.encoding import DecodeError, Item, decode, decode_sequence, read_sequence
+from btard.protocol.identity import verify
 from btard.protocol.log import MAX_RECORD, Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Commit, Envelope, Phase, belongs, content_hash, octets
 from btard.protocol.model import Configuration, PeerId, ProtocolError, Roster, ToleranceExceeded
@@ -47,6 +49,8 @@ class StoppedRun(LogError):
 
 WORKER_FAULTS = (Fault.WRONG_HASH, Fault.WRONG_REPORT)
 MAX_CONTENT = 1 << 34
+RECORDS_AHEAD = 8
+"""How many records are read, and their signatures checked, before the replay gets to them."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +120,50 @@ def heads(data: bytes) -> Iterator[bytes]:
 def audit(data: bytes, recomputation: Recomputation | None = None) -> AuditReport:
     """Audit the bytes of one log. Raises :class:`LogError` naming the first bad record. Source: LOG-5."""
     genesis = read_genesis(data)
-    auditor = Auditor(genesis, data, recomputation)
-    return auditor.replay()
+    with ThreadPoolExecutor(1) as pool:
+        return Auditor(genesis, data, recomputation, pool).replay()
+
+
+def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor) -> Iterator[Record]:
+    """The records that follow in a log. The signatures of the next few are checked beside the replay, which later finds
+    the results remembered: a library that verifies signatures lets other threads run meanwhile."""
+    waiting: deque[tuple[Record, Future[None]]] = deque()
+    failure, ended = None, False
+    while True:
+        while not ended and failure is None and len(waiting) < RECORDS_AHEAD:
+            try:
+                found = next(reader, None)
+                ended = found is None
+                if found is not None:
+                    record = Record.from_item(found[2])
+                    waiting.append((record, pool.submit(check_signatures, record)))
+            except ProtocolError as error:
+                failure = error
+        if not waiting:
+            if failure is not None:
+                raise failure
+            return
+        record, checked = waiting.popleft()
+        checked.result()
+        yield record
+
+
+def check_signatures(record: Record) -> None:
+    """Verify every signature of a record, so that the result is remembered."""
+    for entry in record.entries:
+        if entry is not None:
+            header = entry.signed_header
+            verify(header.sender, header.digest, header.signature)
 
 
 class Auditor:
     """Drives an observer over one log."""
 
-    def __init__(self, genesis: Genesis, data: bytes, recomputation: Recomputation | None) -> None:
+    def __init__(
+        self, genesis: Genesis, data: bytes, recomputation: Recomputation | None, pool: ThreadPoolExecutor
+    ) -> None:
         self.genesis = genesis
-        self.reader = decode_sequence(data, MAX_RECORD)
+        self.records = records_of(islice(read_sequence(data, MAX_RECORD), 1, None), pool)
         self.recomputation = recomputation
         self.head = genesis.run
         self.position = 0
@@ -138,7 +176,6 @@ class Auditor:
         """The state before step 0."""
         known = self.recomputation
         try:
-            next(self.reader)
             return initial_state(self.genesis, known.parameters if known else None)
         except ProtocolError as error:
             raise bad_record(0, error) from error
@@ -196,12 +233,11 @@ class Auditor:
         """Decode the next record and check what it says of itself."""
         self.position += 1
         try:
-            item = next(self.reader, None)
-            if item is None:
-                raise UnclosedLog(self.position, "the log ends here without a closing record")
-            record = Record.decode(item[1])
-        except DecodeError as error:
+            record = next(self.records, None)
+        except ProtocolError as error:
             raise bad_record(self.position, error) from error
+        if record is None:
+            raise UnclosedLog(self.position, "the log ends here without a closing record")
         if record.index != self.position:
             raise LogError(self.position, f"it calls itself record {record.index}")
         return record
@@ -284,15 +320,15 @@ class Auditor:
     def at_end(self) -> bool:
         """Whether nothing follows, not even something unreadable."""
         try:
-            return next(self.reader, None) is None
-        except DecodeError:
+            return next(self.records, None) is None
+        except ProtocolError:
             return False
 
     def expect_end(self) -> None:
         """Nothing may follow the closing record."""
         try:
-            rest = next(self.reader, None)
-        except DecodeError as error:
+            rest = next(self.records, None)
+        except ProtocolError as error:
             raise bad_record(self.position + 1, error) from error
         if rest is not None:
             raise LogError(self.position + 1, "it follows the closing record")

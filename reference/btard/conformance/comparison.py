@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from btard.conformance.attribution import ATTRIBUTIONS
+from btard.conformance.attribution import ATTRIBUTIONS, likeliest
 from btard.protocol.broadcast import Answer, Ask, Frame, Offer, Relay, decode_frame
 from btard.protocol.log import Record
-from btard.protocol.messages import ECHO, GATHERED, Echo, Envelope, Slot
+from btard.protocol.messages import ECHO, GATHERED, Echo, Envelope, Phase, Slot
 from btard.protocol.model import PeerId, ProtocolError
 
 MAX_FRAME = 1 << 28
 """Most bytes of a frame that are looked at."""
+ABSENCE = ("is missing", "comes unexpectedly")
+STOPPED = ("BCAST-9", "BCAST-6", "STEP-4")
+"""Why a peer may give up in an agreed phase: it lacks a message that was decided, or a majority."""
 ORDER = {key: position for position, key in enumerate(ATTRIBUTIONS)}
 
 
@@ -23,11 +26,13 @@ class Difference(NamedTuple):
     key: str
     """Of the table of attributions."""
     sentence: str
+    speaking: tuple[str, ...] = ()
+    """The requirements that the two values speak for."""
 
     @property
     def requirements(self) -> tuple[str, ...]:
         """Those that decide about it, the likeliest first."""
-        return ATTRIBUTIONS[self.key].requirements
+        return self.speaking or ATTRIBUTIONS[self.key].requirements
 
 
 Identity = tuple[Any, ...]
@@ -44,6 +49,8 @@ class Thing(NamedTuple):
     identity: Identity
     name: str
     content: Content
+    slot: Slot | None = None
+    """Where in the run it stands."""
 
 
 @dataclass
@@ -69,7 +76,9 @@ def state_thing(state: dict[str, Any]) -> Thing:
     """An agreed state."""
     place = state.get("step"), state.get("attempt")
     compared = {key: state.get(key.removeprefix("state.")) for key in ATTRIBUTIONS if key.startswith("state.")}
-    return Thing("state", ("state", *place), f"the state before step {place[0]}, attempt {place[1]}", compared)
+    known = all(isinstance(number, int) for number in place)
+    slot = Slot(*place, Phase.COMMIT) if known else None  # type: ignore[arg-type]
+    return Thing("state", ("state", *place), f"the state before step {place[0]}, attempt {place[1]}", compared, slot)
 
 
 def record_thing(data: bytes) -> Thing:
@@ -81,7 +90,7 @@ def record_thing(data: bytes) -> Thing:
     digests = [None if entry is None else entry.signed_header.digest for entry in record.entries]
     verdicts = [verdict.to_item() for verdict in record.verdicts]
     compared = {"record.slot": record.slot, "record.entries": digests, "record.verdicts": verdicts}
-    return Thing("record", ("record", record.index), f"record {record.index}", compared)
+    return Thing("record", ("record", record.index), f"record {record.index}", compared, record.slot)
 
 
 def frame_thing(receiver: PeerId, data: bytes) -> Thing:
@@ -95,7 +104,7 @@ def frame_thing(receiver: PeerId, data: bytes) -> Thing:
     slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
     author = frame.echo.sender if isinstance(frame, Relay) else b""
     name = f"{about} of step {slot.step}, attempt {slot.attempt}, {phase_name(slot)}{to}"
-    return Thing(kind, (kind, receiver, slot, author), name, compared)
+    return Thing(kind, (kind, receiver, slot, author), name, compared, slot)
 
 
 def phase_name(slot: Slot) -> str:
@@ -155,9 +164,25 @@ def differences(expected: Done, actual: Done) -> list[Difference]:
         wanted, given = here.get(identity, []), there.get(identity, [])
         for one, other in zip(wanted, given, strict=False):
             found.extend(contents_differ(one, other))
-        found.extend(Difference(thing.kind, f"{thing.name} is missing") for thing in wanted[len(given) :])
-        found.extend(Difference(thing.kind, f"{thing.name} comes unexpectedly") for thing in given[len(wanted) :])
-    return sorted(dict.fromkeys(found), key=lambda difference: ORDER[difference.key])
+        found.extend(alone(thing, "is missing", thing.content, None) for thing in wanted[len(given) :])
+        found.extend(alone(thing, "comes unexpectedly", None, thing.content) for thing in given[len(wanted) :])
+    found = sorted(dict.fromkeys(found), key=lambda difference: ORDER[difference.key])
+    return gave_up(expected, actual, found) + found
+
+
+def alone(thing: Thing, how: str, wanted: Content | None, given: Content | None) -> Difference:
+    """A thing that only one side did at this instant."""
+    return Difference(thing.kind, f"{thing.name} {how}", likeliest(thing.kind, thing.slot, wanted, given))
+
+
+def gave_up(expected: Done, actual: Done, found: list[Difference]) -> list[Difference]:
+    """An end in a phase that the other side has delivered: then the rest follows from it."""
+    delivered = len(expected.records) > len(actual.records)
+    if actual.ended is None or expected.ended is not None or not delivered:
+        return []
+    if any(not difference.sentence.endswith(ABSENCE) for difference in found):
+        return []
+    return [Difference("ended", f"it ends instead of delivering: {actual.ended[:200]}", STOPPED)]
 
 
 def sorted_things(done: Done) -> dict[Identity, list[Thing]]:
@@ -169,13 +194,18 @@ def sorted_things(done: Done) -> dict[Identity, list[Thing]]:
 
 
 def contents_differ(expected: Thing, actual: Thing) -> Iterator[Difference]:
-    """How a thing of both sides differs. A signature is wrong only where what it signs is right."""
-    keys = [key for key in {**expected.content, **actual.content} if key != "header.signature"]
-    wrong = [key for key in keys if expected.content.get(key) != actual.content.get(key)]
-    if not wrong and expected.content.get("header.signature") != actual.content.get("header.signature"):
-        wrong = ["header.signature"]
+    """How a thing of both sides differs. A signature is wrong only where what it signs is right, and what follows from
+    other removals is not listed beside them."""
+    here, there = expected.content, actual.content
+    wrong = [key for key in {**here, **there} if here.get(key) != there.get(key)]
+    if "state.removals" in wrong:
+        wrong = ["state.removals"]
+    if len(wrong) > 1:
+        wrong = [key for key in wrong if key != "header.signature"]
     for key in wrong:
-        yield Difference(key, f"{expected.name}: {ATTRIBUTIONS[key].what.partition(': ')[2] or 'it'} differs")
+        what = ATTRIBUTIONS[key].what.partition(": ")[2] or "it"
+        speaking = likeliest(key, expected.slot, here.get(key), there.get(key))
+        yield Difference(key, f"{expected.name}: {what} differs", speaking)
 
 
 def compared(done: Done) -> set[str]:

@@ -25,46 +25,54 @@ SCHEDULES = ("even", "late", "random", "apart", "lossy")
 """When frames arrive, within Δ: after a tenth of Δ; after Δ; after any time; after Δ where one peer is concerned, else
 at once; lost, sent again and doubled."""
 ATTACKS = (
+    # What aggregators, clipping and reports must withstand.
     "sign-flip",
-    "equivocation",
-    "split-equivocation",
-    "late-equivocation",
+    "mismatched-part",
+    "misreported-product",
+    "withheld-part",
+    "shifted-aggregate",
+    "withheld-aggregate",
+    "misreported-norm",
+    "impossible-aggregate",
+    "covered-aggregate",
+    "false-content-accusation",
+    "false-accuser",
+    "random-noise",
+    "impossible-report",
+    # What the agreed broadcast must withstand.
     "withheld-echo",
+    "split-equivocation",
+    "withheld-part",
+    "partial-send",
+    "flood",
+    "equivocation",
+    "wrong-opening",
+    "late-equivocation",
     "withheld-echo-from-one",
     "false-echo",
-    "partial-send",
     "silent",
-    "wrong-opening",
-    "missing-opening",
-    "late-opening",
-    "copied-commitment",
-    "withheld-part",
-    "withheld-aggregate",
-    "mismatched-part",
-    "wrong-hash",
-    "wrong-state-hash",
-    "wrong-log-head",
     "false-complaint",
-    "false-content-accusation",
-    "false-evidence",
-    "false-accuser",
-    "replay",
-    "replayed-attempt",
-    "replayed-run",
     "malformed",
-    "non-canonical",
-    "oversized",
-    "forged-sender",
-    "shifted-aggregate",
-    "covered-aggregate",
-    "impossible-aggregate",
-    "misreported-product",
+    # What messages and judges must withstand.
     "misreported-norm",
-    "impossible-report",
-    "random-noise",
+    "wrong-hash",
+    "shifted-aggregate",
+    "missing-opening",
     "leave-before-audit",
+    "wrong-state-hash",
+    "false-evidence",
+    "wrong-log-head",
+    "late-opening",
+    "replayed-attempt",
+    "copied-commitment",
+    "non-canonical",
+    "replay",
+    "forged-sender",
+    "oversized",
+    "replayed-run",
 )
-"""What Byzantine peers do in examples, each in turn."""
+"""What Byzantine peers do in examples, each in turn. If several profiles are tested, each begins at another place, so
+that a short series meets most of them; some stand here twice, for another profile."""
 NO_ATTACK = ""
 
 
@@ -88,6 +96,8 @@ class Example:
     steps: int = 3
     dimension: int = 16
     schedule: str = "even"
+    compression: int = 1
+    """How many times shorter the parts are that a worker of profile redundant-code sends."""
     seats: int = 1
     """How many of the honest seats the implementation takes."""
     leaver: int = 0
@@ -101,9 +111,10 @@ class Example:
         attackers = f"{self.byzantine} × {self.attack} from step {self.start}" if self.byzantine else "no attack"
         comes = f", one comes after step {self.newcomer}" if self.newcomer else ""
         leaves = f"{comes}, one leaves after step {self.leaver}" if self.leaver else comes
+        short = f" in parts {self.compression} times shorter" if self.compression > 1 else ""
         return (
             f"{self.profile}, {self.peers} peers, b = {self.tolerated}, {attackers}, "
-            f"up to {self.validators} validators, {self.steps} steps of {self.dimension} parameters, "
+            f"up to {self.validators} validators, {self.steps} steps of {self.dimension} parameters{short}, "
             f"network {self.schedule}{leaves}, seed {self.seed}"
         )
 
@@ -127,6 +138,7 @@ class Example:
             gradient_time=float(GRADIENT_TIME),
             profile=self.profile,
             liars=self.tolerated if self.profile == REDUNDANT_CODE else 0,
+            compression=self.compression,
         )
 
     @property
@@ -156,10 +168,12 @@ class Example:
         return Genesis(config, roster, initial_replica(config, parameters).state_hash)
 
     def roles(self) -> tuple[list[PeerId], list[PeerId]]:
-        """The Byzantine peers, and the implementation's seats among the others, drawn from the seed."""
+        """The Byzantine peers, and the implementation's seats among the others, drawn from the seed: anywhere if it is
+        even, else those with the lowest ids, which attackers choose as their victims."""
         order = [identity.peer_id for identity in self.identities]
         Random(self.seed).shuffle(order)
-        return order[: self.byzantine], order[self.byzantine : self.byzantine + self.seats]
+        honest = order[self.byzantine :]
+        return order[: self.byzantine], (sorted(honest) if self.seed % 2 else honest)[: self.seats]
 
     def links(self) -> Links:
         """The network."""
@@ -201,12 +215,12 @@ class WholeLinks(Links):
 
 def draw(number: int, seed: int, profiles: tuple[str, ...], attacks: tuple[str, ...], seats: int = 1) -> Example:
     """Example ``number`` of a series: attacks and networks in turn, so that a short series meets many; sizes by lot.
-    The first one has no attack."""
+    The first one of each profile has no attack."""
     random = Random(f"{seed}/{number}")
     profile = profiles[number % len(profiles)]
     tolerated = random.choice((1, 1, 2, 3))
     peers = max(2 * tolerated + 2 + random.choice((0, 0, 1, 2)), tolerated + seats + 1)
-    attack = attacks[(number // len(profiles) - 1) % len(attacks)] if attacks and number >= len(profiles) else NO_ATTACK
+    attack = attack_of(number, len(profiles), attacks)
     drawn = Example(
         profile=profile,
         peers=peers,
@@ -224,7 +238,24 @@ def draw(number: int, seed: int, profiles: tuple[str, ...], attacks: tuple[str, 
     )
     if number % 7 == 3:  # long enough for a probation
         drawn = replace(drawn, newcomer=1, steps=16)
-    return drawn if profile != REDUNDANT_CODE else replace(drawn, validators=1)
+    return coded(drawn, random) if profile == REDUNDANT_CODE else drawn
+
+
+def attack_of(number: int, profiles: int, attacks: tuple[str, ...]) -> str:
+    """The attack of one example."""
+    turn, which = divmod(number, profiles)
+    if not attacks or turn == 0:
+        return NO_ATTACK
+    return attacks[(turn - 1 + which * len(attacks) // profiles) % len(attacks)]
+
+
+def coded(drawn: Example, random: Random) -> Example:
+    """An example of profile redundant-code: parts cut into columns, and in every other one peers for two groups."""
+    compression = random.choice((1, 2, 3))
+    size = 2 * drawn.tolerated + compression
+    peers = max(drawn.peers, 2 * size + 1 if random.random() < 0.5 else size + 1)
+    larger = replace(drawn, validators=1, compression=compression, peers=peers, dimension=drawn.dimension + peers)
+    return larger if playable(larger) else replace(drawn, validators=1)
 
 
 # -- Shrinking --------------------------------------------------------------------------------
@@ -241,6 +272,7 @@ def smaller(example: Example) -> Iterator[Example]:
         {"byzantine": 1},
         {"seats": 1},
         {"validators": 1},
+        {"compression": 1},
         {"dimension": example.peers},
         {"start": 0},
         *({"steps": steps} for steps in range(1, example.steps)),
@@ -263,6 +295,7 @@ def cost(example: Example) -> tuple[int, ...]:
         SCHEDULES.index(example.schedule),
         example.start,
         example.validators,
+        example.compression,
         example.dimension,
     )
 

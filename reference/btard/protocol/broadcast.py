@@ -20,8 +20,7 @@ from btard.protocol.messages import (
     ENVELOPE_ITEMS,
     HASH_BYTES,
     MAX_AGREED_BODY,
-    MAX_ECHOES,
-    MAX_NOTICES,
+    NO_NOTICES,
     SIGNATURE_BYTES,
     Echo,
     Envelope,
@@ -373,7 +372,7 @@ class Ballot:
 
     def miss_echoes(self) -> None:
         """Remember whose echo did not come before the fallback: I may complain, whatever comes later."""
-        self.complaints |= {peer for peer in self.place.roster if peer not in self.echoes}  # requirement: BCAST-8
+        self.complaints |= {peer for peer in self.place.roster if peer not in self.echoes}
 
     def echo(self) -> Envelope:
         """My echo: the digest of the first version that I got of everyone's message."""
@@ -496,13 +495,13 @@ class Ballot:
         others = [echo for versions in self.echoes.values() for echo in versions.values() if echo != self.mine]
         differing = {body for body, echo in {echo.body: echo for echo in others}.items() if differs(echo, digests)}
         divergent = tuple(echo for echo in others if echo.body in differing)
-        return Notices(tuple(sorted(self.complaints)), self.evidence()[:MAX_NOTICES], divergent[:MAX_ECHOES])
+        return NO_NOTICES.merged(Notices(tuple(self.complaints), self.evidence(), divergent))  # requirement: BCAST-8
 
     def evidence(self) -> tuple[Proof, ...]:
-        """Two versions of a message or an echo, one proof for each peer that signed two."""
-        both = [*self.messages.items(), *self.echoes.items()]
-        twice = {author: versions for author, versions in both if len(versions) >= VERSIONS}
-        return tuple(proof_of([kept.signed_header for kept in versions.values()]) for versions in twice.values())
+        """Two versions of every message and every echo of which there are two."""
+        both = [*self.messages.values(), *self.echoes.values()]
+        twice = (versions.values() for versions in both if len(versions) >= VERSIONS)
+        return tuple(proof_of([kept.signed_header for kept in versions]) for versions in twice)
 
     def witnessed(self) -> dict[tuple[PeerId, Slot], SignedHeader]:
         """What each peer signed, if it is one version."""

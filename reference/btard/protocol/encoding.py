@@ -279,7 +279,14 @@ def decode(data: bytes, limit: int, shape: Shape = ANYTHING) -> Item:
 
 
 def decode_sequence(data: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
-    """The offset and the bytes of every item of a CBOR sequence (RFC 8742), each at most ``limit`` long.
+    """The offset and the bytes of every item of a CBOR sequence (RFC 8742), each at most ``limit`` long. Raises as
+    :func:`read_sequence`."""
+    for start, end, _ in read_sequence(data, limit):
+        yield start, data[start:end]
+
+
+def read_sequence(data: bytes, limit: int) -> Iterator[tuple[int, int, Item]]:
+    """Where every item of a CBOR sequence begins and ends, and the item; each takes at most ``limit`` bytes.
 
     Good records are yielded before a :class:`DecodeError` names the index of the first bad one.
     Source: ENC-13.
@@ -287,12 +294,12 @@ def decode_sequence(data: bytes, limit: int) -> Iterator[tuple[int, bytes]]:
     offset = record = 0
     while offset < len(data):
         try:
-            _, end = read_item(data, offset)
+            item, end = read_item(data, offset)
             if end - offset > limit:
                 raise Oversized(f"{end - offset} bytes where at most {limit} are allowed")
         except DecodeError as error:
             raise type(error)(error.reason, record) from None  # requirement: ENC-13
-        yield offset, data[offset:end]
+        yield offset, end, item
         offset, record = end, record + 1
 
 
@@ -304,7 +311,7 @@ def read_item(data: bytes, position: int, shape: Shape = ANYTHING) -> tuple[Item
     """
     stack: list[tuple[list[Any], int, bool]] = []
     entries: list[Any] = []
-    missing, is_map, allowed = 1, False, shape.items - 1
+    missing, is_map, allowed, size = 1, False, shape.items - 1, len(data)
     while True:
         while missing == 0:  # the current container is complete
             if not stack:
@@ -312,19 +319,28 @@ def read_item(data: bytes, position: int, shape: Shape = ANYTHING) -> tuple[Item
             complete: Any = pairs_to_map(entries) if is_map else entries
             entries, missing, is_map = stack.pop()
             entries.append(complete)
+        if position >= size:
+            raise Malformed("the bytes end inside an item")
+        initial = data[position]
+        if initial not in INITIAL_BYTES:
+            raise Malformed(f"no item begins with the byte {initial:#04x}")  # requirement: ENC-7
+        major, argument, position = initial >> 5, initial & 31, position + 1
+        if argument >= 24:
+            argument, position = read_argument(data, position, argument)
         missing -= 1
-        major, argument, position = read_head(data, position)
         if major == UNSIGNED:
             entries.append(argument)
         elif major == SIMPLE:
             entries.append(CONSTANTS[argument])
         elif major in (TEXT, MAP) and not shape.named:
             raise Malformed("neither text nor a map belongs here")
-        elif argument > len(data) - position:  # every byte or entry takes a byte
+        elif argument > size - position:  # every byte or entry takes a byte
             raise Malformed("a declared length exceeds the bytes that are left")  # requirement: ENC-12
-        elif major in (BYTES, TEXT):
-            content = data[position : position + argument]
-            entries.append(content if major == BYTES else read_text(content))
+        elif major == BYTES:
+            entries.append(data[position : position + argument])
+            position += argument
+        elif major == TEXT:
+            entries.append(read_text(data[position : position + argument]))
             position += argument
         else:
             stack.append((entries, missing, is_map))
@@ -337,23 +353,15 @@ def read_item(data: bytes, position: int, shape: Shape = ANYTHING) -> tuple[Item
                 raise TooMany(f"more than {shape.items} items")  # requirement: ENC-14
 
 
-def read_head(data: bytes, position: int) -> tuple[int, int, int]:
-    """Major type and argument of the item that begins at ``position``, and where its content begins."""
-    if position >= len(data):
-        raise Malformed("the bytes end inside an item")
-    initial = data[position]
-    if initial not in INITIAL_BYTES:
-        raise Malformed(f"no item begins with the byte {initial:#04x}")  # requirement: ENC-7
-    major, low = initial >> 5, initial & 31
-    if low < 24:
-        return major, low, position + 1
-    end = position + 1 + (1 << (low - 24))
+def read_argument(data: bytes, position: int, form: int) -> tuple[int, int]:
+    """The argument of ``form`` (24 to 27) whose 1, 2, 4 or 8 bytes begin at ``position``, and where they end."""
+    end = position + (1 << (form - 24))
     if end > len(data):
         raise Malformed("the bytes end inside an item")
-    argument = int.from_bytes(data[position + 1 : end], "big")
-    if argument < LEAST_ARGUMENT[low]:
+    argument = data[position] if form == 24 else int.from_bytes(data[position:end], "big")
+    if argument < LEAST_ARGUMENT[form]:
         raise NotCanonical("an integer or length is not in its shortest form")  # requirement: ENC-8
-    return major, argument, end
+    return argument, end
 
 
 def read_text(content: bytes) -> str:

@@ -218,7 +218,12 @@ class Record:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Inverse of :meth:`encode`; raises :class:`DecodeError` or :class:`MessageError`."""
-        index, slot, entries, verdicts = items(decode(data, MAX_RECORD), 4, "a record")
+        return cls.from_item(decode(data, MAX_RECORD))
+
+    @classmethod
+    def from_item(cls, item: Item) -> Self:
+        """A record that has been decoded; raises :class:`MessageError`."""
+        index, slot, entries, verdicts = items(item, 4, "a record")
         step, attempt, phase = items(slot, 3, "a slot")
         place = Slot(count(step), count(attempt), member(Phase, phase))
         if not place.phase.agreed:

@@ -295,11 +295,13 @@ class Notices(NamedTuple):
         return cls(peers, proofs, tuple(Envelope.from_item(echo) for echo in listed(echoes, MAX_ECHOES)))
 
     def merged(self, other: Notices) -> Notices:
-        """Both, each thing once; of the evidence against a peer one proof, two versions of a message if there are."""
+        """Both, as an honest peer says it: of the evidence against a peer one proof, two versions before a single
+        header, then the lowest digests; all in ascending order, echoes by sender and digest. Source: BCAST-8."""
         complaints = tuple(sorted({*self.complaints, *other.complaints}))
-        proofs = sorted((*self.evidence, *other.evidence), key=len)
-        evidence = tuple({proof[0].sender: proof for proof in proofs}.values())
-        echoes = tuple(dict.fromkeys((*self.echoes, *other.echoes)))
+        proofs = sorted((*self.evidence, *other.evidence), key=preference, reverse=True)
+        evidence = tuple(proof for _, proof in sorted({proof[0].sender: proof for proof in proofs}.items()))
+        found = {(echo.sender, echo.signed_header.digest): echo for echo in (*self.echoes, *other.echoes)}
+        echoes = tuple(echo for _, echo in sorted(found.items()))
         return Notices(complaints, evidence[:MAX_NOTICES], echoes[:MAX_ECHOES])
 
 
@@ -309,6 +311,11 @@ def read_proof(item: Item) -> Proof:
     if not headers or any(a.digest >= b.digest for a, b in pairwise(headers)):
         raise MessageError("evidence is one signed header, or two in ascending order of digest")
     return headers
+
+
+def preference(proof: Proof) -> tuple[int, list[bytes]]:
+    """Which of several proofs against one peer is shown: the one for which this is least."""
+    return -len(proof), [header.digest for header in proof]
 
 
 NO_NOTICES = Notices()

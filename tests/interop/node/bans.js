@@ -2,6 +2,7 @@
 // of the state before it, and of recomputed gradients.
 
 import { sorted } from './bytes.js';
+import { ProtocolError } from './errors.js';
 import { Subject } from './log.js';
 import { echoSlot, makeSlot, Phase, sameSlot } from './messages.js';
 import { corrected, failingParts, judge } from './verification.js';
@@ -13,7 +14,7 @@ export const Fault = Object.freeze({
 });
 
 /** More peers left than b allows, or there is no majority: the run stops. */
-export class ToleranceExceeded extends Error {}
+export class ToleranceExceeded extends ProtocolError {}
 
 /** The removals and refusals of one phase. A removal: { peer, how, fault, slot, partner }. */
 export class Departures {

@@ -1,10 +1,11 @@
 // Chapter `butterfly_clip`: parts, clipping radii, the residual, and one way to find an aggregate.
 
 import { foldingSum, norm } from './arithmetic.js';
+import { ProtocolError } from './errors.js';
 
 /** The parts of a vector: pairs [start, stop] (CLIP-1). */
 export function partition(dimension, workers) {
-  if (dimension < 0 || workers < 1) throw new RangeError('nothing to cut, or nobody to cut for');
+  if (dimension < 0 || workers < 1) throw new ProtocolError('nothing to cut, or nobody to cut for');
   const edge = (k) => Math.floor(k * dimension / workers);
   return Array.from({ length: workers }, (_, k) => [edge(k), edge(k + 1)]);
 }
@@ -106,10 +107,10 @@ function coordinateMedian(vectors) {
   return Float64Array.from(vectors[0], (_, k) => vectors.map((vector) => vector[k]).sort((a, b) => a - b)[vectors.length >> 1]);
 }
 
-/** CLIP-6; throws RangeError where no bound exists. */
+/** CLIP-6; throws where no bound exists. */
 export function distanceBound(honest, byzantine, spread, radius, tolerance) {
-  if (!(radius > 0 && spread >= 0 && tolerance >= 0 && byzantine >= 0)) throw new RangeError('outside of the domain');
+  if (!(radius > 0 && spread >= 0 && tolerance >= 0 && byzantine >= 0)) throw new ProtocolError('outside of the domain');
   const pull = byzantine + tolerance / radius;
-  if (!(pull < honest)) throw new RangeError('no distance bound exists');
+  if (!(pull < honest)) throw new ProtocolError('no distance bound exists');
   return Math.max((byzantine * radius + tolerance) / honest, spread * (honest + pull) / (honest - pull));
 }

@@ -6,6 +6,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { shake128 } from '@noble/hashes/sha3.js';
 import * as cborg from 'cborg';
 import { concat, hex, raw, uint64 } from './bytes.js';
+import { ProtocolError } from './errors.js';
 
 // -- Hash and XOF ------------------------------------------------------------------------------------
 
@@ -30,7 +31,7 @@ export function expand(tag, parts, length) {
 /** `count` indices below `population` from a seed, as BigInt (ENC-3). */
 export function sampleIndices(seed, count, population) {
   const size = BigInt(population);
-  if (count < 0 || size < 1n || size >= 1n << 63n) throw new RangeError('a population lies in [1, 2^63)');
+  if (count < 0 || size < 1n || size >= 1n << 63n) throw new ProtocolError('a population lies in [1, 2^63)');
   if (count === 0) return [];
   const stream = expand('btard/sample', [seed], 8 * count);
   const view = new DataView(stream.buffer, stream.byteOffset);
@@ -44,7 +45,7 @@ const ANYTHING = { items: Infinity, depth: MAX_DEPTH, named: true };
 const UINT_END = 1n << 64n;
 
 /** Any refusal of chapter `encoding`; `name` is one of its five errors. */
-export class DecodeError extends Error {
+export class DecodeError extends ProtocolError {
   constructor(name, reason, record = undefined) {
     super(reason);
     this.name = name;
@@ -67,7 +68,7 @@ function requireItem(item) {
   if (item instanceof Map && [...item.keys()].every((key) => typeof key === 'string')) {
     return item.forEach((value, key) => (requireItem(key), requireItem(value)));
   }
-  throw new TypeError('not an item');
+  throw new ProtocolError('not an item');
 }
 
 const strictText = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });

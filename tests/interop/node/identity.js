@@ -5,6 +5,7 @@
 import * as ed25519 from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
 import { concat, equal, hex, raw } from './bytes.js';
+import { ProtocolError } from './errors.js';
 
 ed25519.hashes.sha512 = sha512;
 const { Point } = ed25519;
@@ -18,14 +19,14 @@ export class Identity {
   #seed;
 
   constructor(seed) {
-    if (seed.length !== 32) throw new TypeError('a seed has 32 bytes');
+    if (seed.length !== 32) throw new ProtocolError('a seed has 32 bytes');
     this.#seed = seed;
     this.id = hex(ed25519.getPublicKey(seed));
   }
 
   /** The signature of a 32-byte digest (ID-3), 64 bytes. */
   sign(digest) {
-    if (raw(digest).length !== 32) throw new TypeError('a digest has 32 bytes');
+    if (raw(digest).length !== 32) throw new ProtocolError('a digest has 32 bytes');
     return ed25519.sign(raw(digest), this.#seed);
   }
 

@@ -2,6 +2,7 @@
 
 import { ascending, compareTuples, hex, raw, sorted, unhex } from './bytes.js';
 import { decode, encode, hash, shape, treeHash } from './encoding.js';
+import { ProtocolError } from './errors.js';
 import { verify } from './identity.js';
 
 export const VERSION = 1;
@@ -25,7 +26,7 @@ const BODY_SHAPE = shape(45149, 4);
 const ECHO_SHAPE = shape(1 + 1024, 1);
 const ENVELOPE_SHAPE = shape(11, 1);
 
-export class MessageError extends Error {}
+export class MessageError extends ProtocolError {}
 
 // -- Reading items -------------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ function readOrNull(read) {
   try {
     return read();
   } catch (error) {
-    if (error instanceof MessageError || ['Oversized', 'Malformed', 'NotCanonical', 'TooDeep', 'TooMany'].includes(error.name)) return null;
+    if (error instanceof ProtocolError) return null;
     throw error;
   }
 }

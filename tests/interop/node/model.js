@@ -1,5 +1,7 @@
 // Chapter `model`: the configuration and the inequalities that it must satisfy.
 
+import { ProtocolError } from './errors.js';
+
 export const MAX_PEERS = 1024;
 const MAX_DIMENSION = 2 ** 32;
 const MAX_STEPS = 2 ** 32;
@@ -11,7 +13,7 @@ export const REAL_FIELDS = ['gradient_clip', 'radius_initial', 'radius_min', 'ra
   'distance_ratio', 'radius_factor', 'tolerance', 'margin', 'delay', 'gradient_time', 'detection'];
 export const PROFILES = ['btard', 'majority-vote', 'redundant-code'];
 
-export class ConfigurationError extends Error {}
+export class ConfigurationError extends ProtocolError {}
 
 function require(holds, inequality) {
   if (!holds) throw new ConfigurationError(inequality);

@@ -3,10 +3,10 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { Ballot, decodeFrame, encodeFrame, Kind, slotOf, Timing } from './broadcast.js';
 import { hex } from './bytes.js';
-import { DecodeError } from './encoding.js';
+import { ProtocolError } from './errors.js';
 import { exchanged } from './exchange.js';
 import { ANSWERS, ARCHIVED_PHASES, FRAME_COST, limitsFor, modest, phaseKey, REMEMBERED_PHASES } from './limits.js';
-import { mergeNotices, MessageError, NO_NOTICES, Phase, proofOf, slotText } from './messages.js';
+import { mergeNotices, NO_NOTICES, Phase, proofOf, slotText } from './messages.js';
 import { Expelled, initialState, run } from './step.js';
 
 const POINT_TO_POINT = [Phase.SCATTER, Phase.GATHER, Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL, Phase.BALLOT, Phase.TALLY];
@@ -263,7 +263,7 @@ export class Node {
       const fits = frame.kind !== Kind.ENVELOPE || modest(frame.envelope, data.length, this.limits, this.greatest, POINT_TO_POINT);
       return fits && !(frame.signatures?.size >= this.greatest) ? frame : null; // LIM-1
     } catch (error) {
-      if (error instanceof DecodeError || error instanceof MessageError) return null; // BCAST-1
+      if (error instanceof ProtocolError) return null; // BCAST-1
       throw error;
     }
   }

@@ -7,7 +7,7 @@ import { Identity } from './identity.js';
 import { decodeGenesis, encodeRecord } from './log.js';
 import { Envelope } from './messages.js';
 import { Node } from './node.js';
-import { evaluate } from './operations.js';
+import { evaluate } from './operations/index.js';
 import { quadratic } from './task.js';
 
 const NAME = 'btard-interop-node';

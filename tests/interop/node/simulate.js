@@ -1,6 +1,7 @@
-// A swarm of these peers in virtual time, on links of random delays, with some that misbehave. `node simulate.js [seed]` runs
-// every scenario and prints how it ended.
+// A swarm of these peers in virtual time, on links of random delays, with some that misbehave. `node simulate.js [name]` runs
+// every scenario, or those with a name like this, and prints how they ended.
 
+import { float64Vector, vectorBytes } from './arithmetic.js';
 import { Identity } from './identity.js';
 import { Phase, seal, decodeBody, encodeBody } from './messages.js';
 import { decodeFrame, encodeFrame, Kind } from './broadcast.js';
@@ -10,7 +11,7 @@ import { limitsFor } from './limits.js';
 import { Node } from './node.js';
 import { quadratic } from './task.js';
 import { expand } from './encoding.js';
-import { uint64 } from './bytes.js';
+import { sorted, uint64 } from './bytes.js';
 import { initialOptimizerState, readOptimizer, stateHash } from './update.js';
 
 const OPTIMIZER = { name: 'sgd', momentum: '0.9', nesterov: '0', weight_decay: '0.0', learning_rate: '0.1', total_steps: '100',
@@ -32,73 +33,113 @@ function dice(seed) {
   return (below) => Number(new DataView(expand('example/dice', [uint64(seed), uint64(count++)], 8).buffer).getUint32(0)) % below;
 }
 
-/** Runs a scenario. `byzantine`: by index, a function (frame, to, context) that gives the frames really sent. */
-export function simulate({ peers, tolerated, steps, byzantine = {}, leave = {}, seed = 1 }) {
+/** The genesis of a scenario, the key pairs in the order of the roster, and the task. */
+function prepare({ peers, tolerated, steps, seed = 1 }) {
   const config = makeConfig({ peers, tolerated, steps });
-  const roll = dice(seed);
   const task = quadratic({ dimension: config.dimension, mu: 0.5, smoothness: 2, noise: 0.5 });
   const optimizer = initialOptimizerState(readOptimizer(config.optimizer), config.dimension);
-  const identities = Array.from({ length: peers }, (_, k) => new Identity(expand('example/key', [uint64(seed), uint64(k)], 32)))
-    .sort((a, b) => (a.id < b.id ? -1 : 1));
-  const genesis = makeGenesis(config, identities.map(({ id }) => id), stateHash(task.parameters, optimizer));
-  const nodes = new Map(identities.map((identity, k) =>
-    [identity.id, new Node({ genesis, identity, ...task, leaves: (state) => leave[k] === state.step })]));
-  const events = []; // { time, order, to, from, data }
-  const wakes = new Map();
-  const logs = new Map(identities.map(({ id }) => [id, { records: [], states: [] }]));
-  let order = 0;
+  const keys = Array.from({ length: peers }, (_, k) => new Identity(expand('example/key', [uint64(seed), uint64(k)], 32)));
+  const identities = sorted(keys, (a, b) => (a.id < b.id ? -1 : 1));
+  return { genesis: makeGenesis(config, identities.map(({ id }) => id), stateHash(task.parameters, optimizer)), identities, task };
+}
 
-  const limits = limitsFor(peers, config.dimension);
-  const absorb = (now, id, doings) => {
-    const log = logs.get(id);
-    log.records.push(...doings.records);
-    log.states.push(...doings.states);
-    if (doings.ended) log.ended = [doings.ended, now];
-    wakes.set(id, doings.wakeAt);
-    const act = byzantine[identities.findIndex((identity) => identity.id === id)];
-    for (const [to, data] of doings.sends) {
-      for (const recipient of to === null ? identities.map((identity) => identity.id).filter((peer) => peer !== id) : [to]) {
-        const frames = act ? act(decodeFrame(data, limits), identities.findIndex((identity) => identity.id === recipient), { identity: identities.find((i) => i.id === id), now }).map(encodeFrame) : [data];
-        for (const one of frames) events.push({ time: now + 1 + roll(config.delay), order: order++, to: recipient, from: id, data: one });
-      }
+/** Frames on their way, and when they arrive. */
+class Network {
+  arrivals = [];
+
+  constructor(seed, delay) {
+    Object.assign(this, { roll: dice(seed), delay });
+  }
+
+  post(now, from, to, data) {
+    this.arrivals.push({ time: now + 1 + this.roll(this.delay), from, to, data });
+  }
+
+  next() {
+    return Math.min(Infinity, ...this.arrivals.map(({ time }) => time));
+  }
+
+  take(now) {
+    const due = this.arrivals.filter(({ time }) => time === now);
+    this.arrivals = this.arrivals.filter(({ time }) => time !== now);
+    return due;
+  }
+}
+
+/**
+ * Runs a scenario: { peers, tolerated, steps, byzantine, leave, seed }. `byzantine`: by index in the roster, a function
+ * (frame, to, context) that gives the frames really sent to peer number `to`; `says`: by index, a function (message, slot,
+ * roster) that gives what it says instead; `leave`: by index, the step after which a peer leaves. Returns logs by id: { records, states, ended }.
+ */
+export function simulate({ byzantine = {}, says = {}, leave = {}, ...scenario }) {
+  const { genesis, identities, task } = prepare(scenario);
+  const { roster, config } = genesis;
+  const network = new Network(scenario.seed ?? 1, config.delay);
+  const limits = limitsFor(roster.length, config.dimension);
+  const nodes = identities.map((identity, k) => new Node({ genesis, identity, ...task, leaves: (state) => leave[k] === state.step }));
+  nodes.forEach((node, k) => says[k] && saying(node, says[k], roster));
+  const logs = new Map(roster.map((id) => [id, { records: [], states: [], wakeAt: null }]));
+
+  const sent = (from, to, data) => {
+    if (!byzantine[from]) return [data];
+    const context = { identity: identities[from], roster };
+    return byzantine[from](decodeFrame(data, limits), to, context).map(encodeFrame);
+  };
+  const absorb = (now, k, { sends, records, states, wakeAt, ended }) => {
+    const log = logs.get(roster[k]);
+    log.records.push(...records);
+    log.states.push(...states);
+    Object.assign(log, { wakeAt }, ended && { ended: [ended, now] });
+    for (const [recipient, data] of sends) {
+      const others = roster.map((_, to) => to).filter((to) => (recipient === null ? to !== k : roster[to] === recipient));
+      others.forEach((to) => sent(k, to, data).forEach((bytes) => network.post(now, k, to, bytes)));
     }
   };
-  for (const [id, node] of nodes) absorb(0, id, node.start(0));
-  let now = 0;
-  for (;;) {
-    const arrivals = Math.min(...events.map(({ time }) => time), Infinity);
-    const wake = Math.min(...[...wakes.values()].filter((time) => time !== null), Infinity);
-    now = Math.min(arrivals, wake);
-    if (now === Infinity) break;
-    const due = events.filter(({ time }) => time === now).sort((a, b) => a.order - b.order);
-    events.splice(0, events.length, ...events.filter(({ time }) => time !== now));
-    for (const { to, from, data } of due) absorb(now, to, nodes.get(to).receive(now, from, data));
-    for (const [id, time] of wakes) if (time !== null && time <= now) absorb(now, id, nodes.get(id).wake(now));
+  const alarm = () => Math.min(Infinity, ...[...logs.values()].map(({ wakeAt }) => wakeAt ?? Infinity));
+
+  nodes.forEach((node, k) => absorb(0, k, node.start(0)));
+  for (let now = 0; now < Infinity; now = Math.min(network.next(), alarm())) {
+    for (const { from, to, data } of network.take(now)) absorb(now, to, nodes[to].receive(now, roster[from], data));
+    nodes.forEach((node, k) => (logs.get(roster[k]).wakeAt ?? Infinity) <= now && absorb(now, k, node.wake(now)));
   }
-  return { config, nodes, logs, identities, now };
+  return { logs, roster };
 }
 
 // -- Misbehaviour ------------------------------------------------------------------------------------------------
 
 const isAgreed = (frame, phase) => frame.kind === Kind.ENVELOPE && frame.envelope.slot.phase === phase && frame.envelope.slot.part === 0;
 
-const resign = (envelope, identity, change) => {
-  const message = change(decodeBody(envelope.slot, envelope.body));
-  return { kind: Kind.ENVELOPE, envelope: seal(identity, envelope.run, envelope.slot, envelope.logHead, encodeBody(message)) };
-};
+/** The envelope with another message in it. */
+function resealed(envelope, identity, change) {
+  const message = change(decodeBody(envelope.slot, envelope.body), envelope.slot);
+  return seal(identity, envelope.run, envelope.slot, envelope.logHead, encodeBody(message));
+}
 
-const SCENARIOS = {
-  honest: { peers: 4, tolerated: 1, steps: 6 },
-  silent: { peers: 4, tolerated: 1, steps: 3, byzantine: { 1: () => [] } },
-  'silent in step 2': { peers: 4, tolerated: 1, steps: 4, byzantine: { 2: (f) => ((f.envelope ?? f.echo ?? f).slot.step >= 2 ? [] : [f]) } },
-  'shows its message to one only': { peers: 5, tolerated: 1, steps: 3, byzantine: { 0: (f, to) => (isAgreed(f, Phase.REVEAL) && to !== 1 ? [] : [f]) } },
+/** Lets a node say something else in agreed phases. */
+function saying(node, change, roster) {
+  const honest = node.protocol;
+  const next = (answer) => {
+    const request = honest.next(answer);
+    if (request.value.kind !== 'broadcast') return request;
+    const envelope = resealed(request.value.envelope, node.identity, (message, slot) => change(message, slot, roster));
+    return { ...request, value: { ...request.value, envelope } };
+  };
+  node.protocol = { next };
+}
+
+/** `gone`: how those ended that did not come to the end. */
+export const SCENARIOS = {
+  honest: { gone: [], peers: 4, tolerated: 1, steps: 6 },
+  silent: { gone: ['expelled'], peers: 4, tolerated: 1, steps: 3, byzantine: { 1: () => [] } },
+  'silent in step 2': { gone: ['expelled'], peers: 4, tolerated: 1, steps: 4, byzantine: { 2: (f) => ((f.envelope ?? f.echo ?? f).slot.step >= 2 ? [] : [f]) } },
+  'shows its message to one only': { gone: ['expelled'], peers: 5, tolerated: 1, steps: 3, byzantine: { 0: (f, to) => (isAgreed(f, Phase.REVEAL) && to !== 1 ? [] : [f]) } },
   equivocator: {
-    peers: 5, tolerated: 1, steps: 3,
-    byzantine: { 3: (f, to, { identity }) => (isAgreed(f, Phase.COMMIT) && to % 2 ? [resign(f.envelope, identity, (m) => ({ ...m, leaving: true }))] : [f]) },
+    gone: ['expelled'], peers: 5, tolerated: 1, steps: 3,
+    byzantine: { 3: (f, to, { identity }) => (isAgreed(f, Phase.COMMIT) && to % 2 ? [{ ...f, envelope: resealed(f.envelope, identity, (m) => ({ ...m, leaving: true })) }] : [f]) },
   },
-  'withholds a part': { peers: 5, tolerated: 2 - 1, steps: 3, byzantine: { 2: (f, to) => (f.envelope?.slot.phase === Phase.SCATTER && to === 0 ? [] : [f]) } },
+  'withholds a part': { gone: ['expelled', 'expelled'], peers: 5, tolerated: 1, steps: 3, byzantine: { 2: (f, to) => (f.envelope?.slot.phase === Phase.SCATTER && to === 0 ? [] : [f]) } },
   'sends a wrong part': {
-    peers: 5, tolerated: 1, steps: 3,
+    gone: ['expelled'], peers: 5, tolerated: 1, steps: 3,
     byzantine: {
       2: (f, to, { identity }) => {
         if (f.envelope?.slot.phase !== Phase.SCATTER) return [f];
@@ -108,42 +149,37 @@ const SCENARIOS = {
     },
   },
   'lies in its report': {
-    peers: 5, tolerated: 1, steps: 4,
-    byzantine: { 1: (f, to, { identity }) => (isAgreed(f, Phase.REPORT) && f.envelope.slot.step === 1 ? [resign(f.envelope, identity, (m) => ({ ...m, norms: lowered(m.norms) }))] : [f]) },
+    gone: ['expelled'], peers: 5, tolerated: 1, steps: 4,
+    says: { 1: (message, { phase, step }) => (phase === Phase.REPORT && step === 1 ? { ...message, norms: lowered(message.norms) } : message) },
   },
   'accuses falsely': {
-    peers: 5, tolerated: 1, steps: 4,
-    byzantine: { 4: (f, to, { identity }) => (isAgreed(f, Phase.COMMIT) && f.envelope.slot.step === 1 ? [resign(f.envelope, identity, (m) => ({ ...m, accusations: [{ accused: m.someone ?? other(identity), step: 0 }] }))] : [f]) },
+    gone: ['expelled'], peers: 5, tolerated: 1, steps: 4,
+    says: {
+      4: (message, { phase, step }, roster) => (phase === Phase.COMMIT && step === 1 ? { ...message, accusations: [{ accused: roster[0], step: 0 }] } : message),
+    },
   },
-  leaves: { peers: 6, tolerated: 1, steps: 4, leave: { 3: 1 } },
+  leaves: { gone: ['left'], peers: 6, tolerated: 1, steps: 4, leave: { 3: 1 } },
 };
 
 function lowered(bytes) {
-  const numbers = new Float64Array(Uint8Array.from(bytes).buffer);
-  numbers[0] *= 1.5;
-  return new Uint8Array(numbers.buffer);
+  const numbers = float64Vector(bytes);
+  numbers[0] *= 0.5;
+  return vectorBytes(numbers);
 }
-
-let everyone = [];
-const other = (identity) => everyone.find((id) => id !== identity.id);
 
 function report(name, scenario) {
   const began = Date.now();
-  const { logs, identities, now } = simulate(scenario);
-  console.log(`${name}: ${now} virtual seconds, ${((Date.now() - began) / 1000).toFixed(1)} s`);
-  for (const { id } of identities) {
-    const log = logs.get(id);
-    const last = log.states.at(-1);
-    const removals = (last?.removals ?? []).map(({ peer, how, fault }) => `${identities.findIndex((one) => one.id === peer)} ${how} ${fault}`);
-    console.log(' ', id.slice(0, 6), log.ended?.join(' at '), log.records.length, 'records', last?.head.slice(0, 8), last?.replica.stateHash.slice(0, 8), removals.join('; '));
+  const { logs, roster } = simulate(scenario);
+  console.log(`${name}: ${((Date.now() - began) / 1000).toFixed(1)} s`);
+  for (const [id, { ended, records, states }] of logs) {
+    const { step, head, replica, removals } = states.at(-1);
+    const gone = removals.map(({ peer, how, fault }) => `${roster.indexOf(peer)} ${how} (${fault})`);
+    console.log(`  ${id.slice(0, 6)} ${ended.join(' at ')}, ${records.length} records; step ${step}: log head ${head.slice(0, 8)}, `
+      + `state ${replica.stateHash.slice(0, 8)}; ${gone.join(', ')}`);
   }
 }
 
 if (process.argv[1] === import.meta.filename) {
-  for (const [name, scenario] of Object.entries(SCENARIOS)) {
-    if (process.argv[2] && !name.includes(process.argv[2])) continue;
-    everyone = Array.from({ length: scenario.peers }, (_, k) => new Identity(expand('example/key', [uint64(1), uint64(k)], 32)).id).sort();
-    report(name, scenario);
-  }
+  const chosen = Object.entries(SCENARIOS).filter(([name]) => name.includes(process.argv[2] ?? ''));
+  chosen.forEach(([name, scenario]) => report(name, scenario));
 }
-

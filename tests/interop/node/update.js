@@ -3,10 +3,11 @@
 import { norm, vectorBytes } from './arithmetic.js';
 import { concat, uint64 } from './bytes.js';
 import { hash } from './encoding.js';
+import { ProtocolError } from './errors.js';
 
 const f32 = Math.fround;
 const MAX_STAGES = 64;
-export class UpdateError extends Error {}
+export class UpdateError extends ProtocolError {}
 
 function require(holds, what) {
   if (!holds) throw new UpdateError(what);

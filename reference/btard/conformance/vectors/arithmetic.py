@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -247,7 +248,7 @@ def loop_dot(left: list[float], right: list[float]) -> float:
 
 def single_dot(left: list[float], right: list[float]) -> float:
     """The mistake of multiplying in float32."""
-    return float(folding_sum(np.float32(left) * np.float32(right)))
+    return float(folding_sum(np.array(left, dtype=np.float32) * np.array(right, dtype=np.float32)))
 
 
 DOT_MISTAKES = {"fused": fused_dot, "exact": exact_dot, "left-to-right": loop_dot, "in-float32": single_dot}
@@ -292,7 +293,7 @@ def add_norms(made: Chapter) -> None:
     made.right("3-4-5", "arithmetic.norm", "ARITH-2", values=reals([3.0, -4.0]))
     for length in (0, 1, 7, 100):
         made.right(f"{length}-entries", "arithmetic.norm", "ARITH-2", values=reals(spread(length)))
-    mistakes = {
+    mistakes: dict[str, Callable[[list[float]], float]] = {
         "exact": lambda values: math.sqrt(exact_dot(values, values)),
         "left-to-right": lambda values: math.sqrt(loop_dot(values, values)),
         "fused": lambda values: math.sqrt(fused_dot(values, values)),

@@ -1,7 +1,7 @@
-"""Points of edwards25519 in plain Python, to forge keys and signatures that no honest peer makes (chapter ``identity``).
+"""Points of edwards25519 in plain Python, to forge what no honest peer signs (chapter ``identity``).
 
-Points are pairs (x, y) on −x² + y² = 1 + d·x²·y² over the field of p = 2²⁵⁵ − 19 elements; source: RFC 8032, section 5.1.
-Slow, and not constant in time.
+Points are pairs (x, y) on −x² + y² = 1 + d·x²·y² over the field of p = 2²⁵⁵ − 19 elements. Source: RFC 8032,
+section 5.1. Slow, and not constant in time.
 """
 
 from __future__ import annotations

@@ -11,7 +11,26 @@ from typing import Any
 from btard.conformance.vectors.cases import Chapter, File, VectorError
 
 FORMAT = 1
-CHAPTERS = ("encoding",)
+CHAPTERS = (
+    "encoding",
+    "identity",
+    "arithmetic",
+    "model",
+    "messages",
+    "log",
+    "mprng",
+    "butterfly_clip",
+    "update",
+    "verification",
+    "majority_vote",
+    "redundant_code",
+    "tolerance",
+    "broadcast",
+    "exchange",
+    "bans",
+    "membership",
+    "step",
+)
 """The chapters with vectors, in reading order; each is a module of this package with a function ``chapter``."""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from btard.conformance.audit import LogError, audit
+from btard.conformance.audit import audit
 from btard.conformance.vectors.cases import Chapter, Edit, File, operation
-from btard.conformance.vectors.forms import octets, plain_slot, read_real, read_slot, real, texts
+from btard.conformance.vectors.forms import octets, plain_slot, read_slot, real, texts
 from btard.conformance.vectors.recorded import (
     RECIPES,
     REMOVAL,
@@ -27,7 +27,7 @@ from btard.conformance.vectors.recorded import (
 )
 from btard.protocol.bans import Fault
 from btard.protocol.encoding import encode, tagged_hash
-from btard.protocol.log import MAX_RECORD, Finding, Genesis, Record, Subject, Trial, Verdict, read_configuration
+from btard.protocol.log import Finding, Genesis, LogError, Record, Subject, Trial, Verdict, read_configuration
 from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Phase, Slot, member
 from btard.protocol.model import COUNT_FIELDS, MAJORITY_VOTE, REAL_FIELDS, REDUNDANT_CODE
 
@@ -67,7 +67,9 @@ FLAGS = {
 
 # -- Forms ---------------------------------------------------------------------------------------------
 
-CONFIGURATION = "an object with the fields of CDDL `configuration`: counts, reals, texts, and `optimizer`: a list of [name, value]"
+CONFIGURATION = (
+    "an object with the fields of CDDL `configuration`: counts, reals, texts, and `optimizer`: a list of [name, value]"
+)
 
 
 def plain_configuration(config: Any) -> dict[str, Any]:
@@ -124,7 +126,9 @@ def compute_read_genesis(given: dict[str, Any]) -> dict[str, Any]:
     return {"run": genesis.run.hex(), **shown, "state_hash": genesis.state_hash.hex()}
 
 
-VERDICT = "list of `[[step, accused, subject], findings]`, findings: list of `[peer, fault, correction]`, codes and bytes"
+VERDICT = (
+    "list of `[[step, accused, subject], findings]`, findings: list of `[peer, fault, correction]`, codes and bytes"
+)
 
 
 @operation(
@@ -163,10 +167,10 @@ def compute_head(given: dict[str, Any]) -> str:
 @operation(
     "log.audit",
     "`log`: bytes of a whole log",
-    "if it is accepted without recomputation: `run`; `records`: how many, genesis and closing record included; `trials`: "
-    f"how many; `removals`: list of {REMOVAL}; they are in the order of the phases, within a phase refused keys before "
-    "removals, and who left in good order after those of the step; `head`: the final head. Else `bad_record`: the index "
-    "of the record that the table of chapter `log` names",
+    "if it is accepted without recomputation: `run`; `records`: how many, genesis and closing record included; "
+    f"`trials`: how many; `removals`: list of {REMOVAL}; they are in the order of the phases, within a phase refused "
+    "keys before removals, and who left in good order after those of the step; `head`: the final head. Else "
+    "`bad_record`: the index of the record that the table of chapter `log` names",
 )
 def compute_audit(given: dict[str, Any]) -> dict[str, Any]:
     """LOG-4 to LOG-6."""
@@ -203,7 +207,8 @@ def chapter() -> Chapter:
     made = Chapter("log", FLAGS)
     for add in (
         add_genesis, add_genesis_refusals, add_records, add_record_refusals, add_heads,
-        add_accepted, add_ends, add_flips, add_exchanged, add_entries, add_verdicts, add_impossible_verdicts, add_censuses,
+        add_accepted, add_ends, add_flips, add_exchanged, add_entries, add_verdicts, add_impossible_verdicts,
+        add_censuses,
     ):  # fmt: skip
         add(made)
     return made
@@ -222,18 +227,22 @@ def add_genesis(made: Chapter) -> None:
         content = {"roster": texts(genesis.roster), "state_hash": genesis.state_hash.hex()}
         made.right(name, "log.write_genesis", "LOG-1", configuration=plain_configuration(config), **content)
         made.right(name, "log.read_genesis", "LOG-1 LOG-2", data=genesis.encode().hex())
+    add_wrong_ids(made)
+
+
+def add_wrong_ids(made: Chapter) -> None:
+    """LOG-1: what else one could hash."""
     genesis = genesis_of(configuration())
-    config, content = plain_configuration(genesis.configuration), encode(genesis.content())
-    record = encode([0, genesis.content()])
+    given = {"configuration": plain_configuration(genesis.configuration), "roster": texts(genesis.roster)}
     for name, run in (
-        ("whole-record", tagged_hash("btard/run", record)),
-        ("other-tag", tagged_hash("btard/log", content)),
+        ("whole-record", tagged_hash("btard/run", encode([0, genesis.content()]))),
+        ("other-tag", tagged_hash("btard/log", encode(genesis.content()))),
         ("roster-only", tagged_hash("btard/run", *genesis.roster)),
     ):
         mistaken = {"run": run.hex(), "data": encode([0, genesis.content(), run]).hex()}
         made.trap(
             name, "log.write_genesis", "LOG-1", "wrong-run-id", mistaken,
-            configuration=config, roster=texts(genesis.roster), state_hash=genesis.state_hash.hex(),
+            **given, state_hash=genesis.state_hash.hex(),
         )  # fmt: skip
 
 
@@ -440,7 +449,11 @@ def add_accepted(made: Chapter) -> None:
     """LOG-5: logs that are accepted, whole and as far as they had come."""
     for name in RECIPES:
         made.right(name, "log.audit", "LOG-5 LOG-4", log=recorded(name).file)
-    for name, step, phase in (("quiet", 0, Phase.COMMIT), ("pair", 1, Phase.AGGREGATE), ("membership", 3, Phase.AGGREGATE)):
+    for name, step, phase in (
+        ("quiet", 0, Phase.COMMIT),
+        ("pair", 1, Phase.AGGREGATE),
+        ("membership", 3, Phase.AGGREGATE),
+    ):
         log = recorded(name)
         made.right(f"{name}-until-{step}", "log.follow", "LOG-5", log=log.until(log.index(step, phase)))
     log = recorded("quiet")
@@ -474,7 +487,8 @@ def add_ends(made: Chapter) -> None:
 
 def made_report(log: Recorded) -> dict[str, Any]:
     """What an auditor says of a log that it accepts."""
-    return compute_audit({"log": log.log.hex()})
+    report: dict[str, Any] = compute_audit({"log": log.log.hex()})
+    return report
 
 
 def add_flips(made: Chapter) -> None:
@@ -517,7 +531,11 @@ def add_exchanged(made: Chapter) -> None:
         ("other-run", "unchecked-place", rewritten(log, 1, other.records[0].encode())),
         ("other-phase", "unchecked-place", rewritten(log, 5, replace(record, slot=Slot(1, 0, Phase.REVEAL)).encode())),
         ("other-step", "unchecked-place", rewritten(log, 5, replace(record, slot=Slot(0, 0, Phase.COMMIT)).encode())),
-        ("other-attempt", "unchecked-place", rewritten(log, 5, replace(record, slot=Slot(1, 1, Phase.COMMIT)).encode())),
+        (
+            "other-attempt",
+            "unchecked-place",
+            rewritten(log, 5, replace(record, slot=Slot(1, 1, Phase.COMMIT)).encode()),
+        ),
         ("other-index", "unchecked-index", rewritten(log, 5, replace(record, index=6).encode())),
     ):
         made.trap(name, "log.audit", "LOG-5", flag, accepted, log=file)
@@ -525,7 +543,9 @@ def add_exchanged(made: Chapter) -> None:
     for place in range(len(again.entries)):
         again.put(place, slot=Slot(1, 1, Phase.COMMIT))
     moved = replace(log.records[4], slot=Slot(1, 1, Phase.COMMIT), entries=tuple(again.entries))  # type: ignore[arg-type]
-    made.trap("skips-an-attempt", "log.audit", "LOG-5", "unchecked-place", accepted, log=rewritten(log, 5, moved.encode()))
+    made.trap(
+        "skips-an-attempt", "log.audit", "LOG-5", "unchecked-place", accepted, log=rewritten(log, 5, moved.encode())
+    )
 
 
 def add_entries(made: Chapter) -> None:
@@ -683,7 +703,9 @@ def add_censuses(made: Chapter) -> None:
     made.trap("too-few-signatures", "log.audit", "LOG-5 STEP-11", "few-signatures", made_report(log), log=few)
     silent = draft("quiet", 1, Phase.REVEAL).silence(0, 1, 2)
     going_on = {**taken_for_good(silent), "removals": []}
-    going_on["removals"] = [[silent.roster[k].hex(), "absent", 0, plain_slot(silent.record.slot), None] for k in (0, 1, 2)]
+    going_on["removals"] = [
+        [silent.roster[k].hex(), "absent", 0, plain_slot(silent.record.slot), None] for k in (0, 1, 2)
+    ]
     made.trap("three-of-two-tolerated", "log.follow", "LOG-5 BAN-4", "goes-on", going_on, log=silent.file)
     split = draft("quiet", 1, Phase.COMMIT)
     for place in range(3):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +21,6 @@ from btard.protocol.majority_vote import (
     chosen_chunks,
     majority,
     pack_signs,
-    packed_length,
     show_chunks,
 )
 from btard.protocol.messages import Message, Report, body_hash
@@ -242,8 +240,6 @@ def add_parts(made: Chapter) -> None:
     case = {"gradient": singles(gradient), "workers": 4, "step": 6}
     right = made.right("four", name, req, **case)
     made.right("three-chunks", name, req, gradient=singles(drawn("long", 2500)), workers=1, step=3)
-    whole = [pack_signs(gradient, 6 + bound.start)[:] for bound in ()]  # nothing is packed before it is cut
-    assert not whole
     bodies = [shifted(gradient, bound, 6) for bound in partition(23, 4)]
     across = [texts([body, tree_hash(body)]) for body in bodies]
     made.trap("entries-of-the-part", name, req, "wrong-parity", across, **case)
@@ -266,7 +262,8 @@ def add_majorities(made: Chapter) -> None:
         counts = np.sum([np.unpackbits(np.frombuffer(v, np.uint8), count=length, bitorder="little") for v in votes], 0)
         null = (np.arange(length) + 3 + workers) % 2 == 0
         label = f"{workers}-workers"
-        made.trap(f"{label}-of-all", name, req, "threshold", packed(counts == workers), **case) if workers > 1 else None
+        if workers > 1:
+            made.trap(f"{label}-of-all", name, req, "threshold", packed(counts == workers), **case)
         if workers % 2 == 0:
             half = workers / 2
             made.trap(f"{label}-ties-plus", name, req, "ties", packed(counts >= half), **case)
@@ -306,7 +303,6 @@ def add_tallies(made: Chapter) -> None:
     for beyond in ("ff0f", "0080", "ff08"):
         case = {"contents": [beyond, "5501"], "length": 11}
         counted = {"votes": [beyond, "5501"], "possible": [False, True]}
-        cleared = beyond[:3] + format(int(beyond[3], 16) & 7, "x")
         cleared = (int(beyond, 16) & 0xFF07).to_bytes(2, "big").hex()
         made.trap(f"{beyond}-not-counted", name, req, "padding", counted, **case)
         unaccused = {"votes": [cleared, "5501"], "possible": [True, True]}
@@ -557,7 +553,9 @@ def add_half_opened(made: Chapter, forgery: dict[str, Any]) -> None:
     for label, other in (("missing", None), ("impossible", torn), ("empty", {"chunks": []})):
         made.trap(f"{label}-report", name, req, "half-opened", guilty, **{**forgery, "reports": [*reports[:2], other]})
     numbers = {"chunks": chunks, "products": "00" * 24, "norms": "00" * 24}
-    made.trap("report-with-numbers", name, req, "half-opened", guilty, **{**forgery, "reports": [*reports[:2], numbers]})
+    made.trap(
+        "report-with-numbers", name, req, "half-opened", guilty, **{**forgery, "reports": [*reports[:2], numbers]}
+    )
 
 
 def pair_of_voters() -> dict[str, Any]:
@@ -605,8 +603,3 @@ def add_rooms(made: Chapter) -> None:
         ("large", case(200, 2**32, 0.99)),
     ):
         made.refused(label, name, req, "no-room", **given)
-
-
-def digest(data: bytes) -> bytes:
-    """A plain hash."""
-    return hashlib.sha256(data).digest()

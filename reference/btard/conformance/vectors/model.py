@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from btard.conformance.vectors.cases import Chapter, operation
 from btard.conformance.vectors.forms import read_real, real
 from btard.protocol.model import (
-    COUNT_FIELDS,
     MAX_DIMENSION,
     MAX_PEERS,
     MAX_STEPS,
     REAL_FIELDS,
     Configuration,
-    ConfigurationError,
     checked_chunks,
     default_distance_ratio,
     distance_ratio_bound,
@@ -50,16 +49,16 @@ FLAGS = {
 
 @operation(
     "model.configuration",
-    "fields of the configuration, by name: counts as numbers, `profile` and `task` as text, the others as real numbers; "
-    "what is absent has its default",
+    "fields of the configuration, by name: counts as numbers, `profile` and `task` as text, the others as real "
+    "numbers; what is absent has its default",
     "an object with `distance_ratio` (κ; of another profile than `btard`: as given, else 0) and `margin` (μ) as real "
     "numbers, `group_size` (0 in other profiles than `redundant-code`), and `validators`: those of step 2 if nobody is "
-    "removed. Defaults count as in the functions of this chapter, operation by operation. Refused: a configuration that "
-    "violates a requirement",
+    "removed. Defaults count as in the functions of this chapter, operation by operation. Refused: a configuration "
+    "that violates a requirement",
 )
 def compute_configuration(given: dict[str, Any]) -> dict[str, Any]:
     """MODEL-1 to MODEL-7, TOL-1, PROF-1, CODE-2, CODE-9, SIGN-9."""
-    fields = {name: read_real(value) if name in REAL_FIELDS else value for name, value in given.items()}
+    fields: dict[str, Any] = {name: read_real(value) if name in REAL_FIELDS else value for name, value in given.items()}
     config = Configuration(**fields)
     return {
         "distance_ratio": real(config.distance_ratio),
@@ -69,9 +68,7 @@ def compute_configuration(given: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@operation(
-    "model.validators", "`step`; `peers`: n_t; `tolerated`: b_t; `most`: m_max", "m_t, the number of validators"
-)
+@operation("model.validators", "`step`; `peers`: n_t; `tolerated`: b_t; `most`: m_max", "m_t, the number of validators")
 def compute_validators(given: dict[str, Any]) -> int:
     """MODEL-2."""
     return validator_count(given["peers"], given["tolerated"], given["most"]) if given["step"] >= 2 else 0
@@ -103,7 +100,9 @@ def compute_fewest(given: dict[str, Any]) -> int:
 def compute_least_radius(given: dict[str, Any]) -> str:
     """MODEL-7."""
     counts = [given[name] for name in ("peers", "tolerated", "most")]
-    return real(least_radius(*counts, *(read_real(given[n]) for n in ("gradient_clip", "radius_max", "residual_ratio"))))
+    return real(
+        least_radius(*counts, *(read_real(given[n]) for n in ("gradient_clip", "radius_max", "residual_ratio")))
+    )
 
 
 @operation("model.checked_chunks", "`detection`: real number, P", "k, how many chunks of a part are shown")
@@ -196,7 +195,9 @@ def add_reals(made: Chapter) -> None:
         easy = {"radius_min": 2.0**90} if name == "radius_max" else {}
         taken(made, f"{name}-greatest", "MODEL-4", USUAL, **{**easy, name: GREATEST})
         refused(made, f"{name}-too-great", "MODEL-4", "out-of-range", USUAL, **{**easy, name: ABOVE})
-    zeros = "gradient_clip radius_initial radius_min radius_max residual_ratio spread_ratio radius_factor delay detection"
+    zeros = (
+        "gradient_clip radius_initial radius_min radius_max residual_ratio spread_ratio radius_factor delay detection"
+    )
     for name in zeros.split():
         refused(made, f"{name}-zero", "MODEL-4", "out-of-range", USUAL, **{name: 0.0})
     taken(made, "gradient_time-zero", "MODEL-4", USUAL, gradient_time=0.0)
@@ -223,28 +224,17 @@ def add_least_norms(made: Chapter) -> None:
     refused(made, "start-above-greatest", "MODEL-4", "edge", USUAL, radius_initial=math.nextafter(10.0, 11))
 
 
-def last_that(holds: Callable[[float], bool], start: float, towards: float) -> float:
-    """The last of the numbers near ``start``, in the direction of ``towards``, for which ``holds`` is true."""
-    value = start
-    while not holds(value):
-        value = math.nextafter(value, -towards)
-    while holds(math.nextafter(value, towards)):
-        value = math.nextafter(value, towards)
-    return value
-
-
-def is_taken(base: dict[str, Any], **change: Any) -> bool:
-    """Whether the reference takes a configuration."""
-    try:
-        Configuration(**{**base, **change})
-    except ConfigurationError:
-        return False
-    return True
+def last_that(holds: Callable[[float], bool], right: float, wrong: float) -> float:
+    """The number beside the edge between ``right``, for which ``holds`` is true, and ``wrong``, for which it is not."""
+    while math.nextafter(right, wrong) != wrong:
+        middle = right + (wrong - right) / 2
+        right, wrong = (middle, wrong) if holds(middle) else (right, middle)
+    return right
 
 
 def add_factor(made: Chapter) -> None:
     """MODEL-5: c · (b_t + φ) < h_t. In the first roster of USUAL h is 8, and b + φ is 7.1."""
-    edge = last_that(lambda c: c * 7.1 < 8, 8 / 7.1, math.inf)
+    edge = last_that(lambda c: c * 7.1 < 8, 1.0, 2.0)
     taken(made, "factor-at-the-edge", "MODEL-5", USUAL, radius_factor=edge)
     refused(made, "factor-beyond", "MODEL-5", "edge", USUAL, radius_factor=math.nextafter(edge, math.inf))
     exact = {**USUAL, "peers": 17, "tolerated": 4, "residual_ratio": 0.5}  # h = 9
@@ -274,9 +264,14 @@ def add_ratios(made: Chapter) -> None:
     refused(made, "ratio-of-spread-alone", "MODEL-6", "edge", small, distance_ratio=0.001 + 0.001 * 15.1 / 0.9 + 1e-9)
 
 
+def reaches(reach: float, least: float) -> bool:
+    """MODEL-7 for τ_min = ``least``."""
+    return reach <= 0.1 * least / 2
+
+
 def add_radii(made: Chapter) -> None:
     """MODEL-7: τ_min, by either entry of the maximum."""
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "by-clip": {"gradient_clip": 100.0},
         "by-radius": {"gradient_clip": 0.01, "radius_max": 100.0},
         "b-3": {"tolerated": 3},
@@ -285,7 +280,7 @@ def add_radii(made: Chapter) -> None:
         base = {**USUAL, **change}
         censuses = reachable(16, base["tolerated"], 4)
         reach = max(rounding_reach(census, base["gradient_clip"], base["radius_max"], 0.1) for census in censuses)
-        edge = last_that(lambda low, base=base: is_taken(base, radius_min=low), 20 * reach, -math.inf)  # type: ignore[misc]
+        edge = last_that(partial(reaches, reach), 21 * reach, 19 * reach)
         taken(made, f"radius-{name}", "MODEL-7", base, radius_min=edge)
         refused(made, f"radius-below-{name}", "MODEL-7", "edge", base, radius_min=math.nextafter(edge, 0))
         refused(made, f"radius-half-{name}", "MODEL-7", "edge", base, radius_min=edge / 2)
@@ -303,7 +298,10 @@ def add_defaults(made: Chapter) -> None:
         fields = {**USUAL, "peers": peers, "tolerated": tolerated, "validators": most}
         own = max(distance_ratio_bound(census, 0.1, 4.0) for census in reachable(peers, tolerated, most))
         given = compute_configuration(plain(fields))
-        for name, kappa in (("own-roster", 1.01 * own), ("no-percent", default_distance_ratio(peers, tolerated, most, 0.1, 4.0) / 1.01)):
+        for name, kappa in (
+            ("own-roster", 1.01 * own),
+            ("no-percent", default_distance_ratio(peers, tolerated, most, 0.1, 4.0) / 1.01),
+        ):
             mistaken = {**given, "distance_ratio": real(kappa)}
             made.trap(
                 f"{name}-{peers}-{tolerated}", "model.configuration", "MODEL-6", "other-default", mistaken,
@@ -311,7 +309,7 @@ def add_defaults(made: Chapter) -> None:
             )  # fmt: skip
     tolerant = plain({**USUAL, "tolerance": 1e-5})
     mistaken = {**compute_configuration(tolerant), "margin": real(1e-5)}
-    made.trap("margin-is-tolerance", "model.configuration", "MODEL-4", "other-default", mistaken, **tolerant)
+    made.trap("default-margin-is-tolerance", "model.configuration", "MODEL-4", "other-default", mistaken, **tolerant)
     for peers, tolerated, mistaken_fewest in ((16, 3, 8), (16, 7, 12), (17, 2, 12), (4, 0, 4), (3, 0, 2), (9, 3, 7)):
         made.trap(
             f"{peers}-{tolerated}", "model.fewest", "MODEL-4", "other-default", mistaken_fewest,
@@ -322,7 +320,8 @@ def add_defaults(made: Chapter) -> None:
 def add_tolerance(made: Chapter) -> None:
     """TOL-1."""
     eta = 1e-3
-    edge = last_that(lambda mu: is_taken(USUAL, tolerance=eta, margin=mu), eta * 1.01, -math.inf)
+    least = eta * (1 + eta) * (1 + 2.0**-20)
+    edge = last_that(lambda mu: mu * (1 - eta) >= least, 2 * eta, eta)
     taken(made, "margin-at-the-edge", "TOL-1", USUAL, tolerance=eta, margin=edge)
     refused(made, "margin-beyond", "TOL-1", "tolerance", USUAL, tolerance=eta, margin=math.nextafter(edge, 0))
     refused(made, "margin-is-tolerance", "TOL-1", "tolerance", USUAL, tolerance=eta, margin=eta)
@@ -389,7 +388,12 @@ def add_chunks(made: Chapter) -> None:
     for detection, mistaken in above.items():
         beyond = math.nextafter(detection, 1)
         made.trap(
-            f"just-above-{detection}", "model.checked_chunks", "SIGN-4", "by-logarithm", mistaken, detection=real(beyond)
+            f"just-above-{detection}",
+            "model.checked_chunks",
+            "SIGN-4",
+            "by-logarithm",
+            mistaken,
+            detection=real(beyond),
         )
         made.trap(
             f"exactly-{detection}", "model.checked_chunks", "SIGN-4", "by-logarithm", mistaken + 1,
@@ -437,7 +441,7 @@ def add_censuses(made: Chapter) -> None:
 
 def add_least_radii(made: Chapter) -> None:
     """MODEL-7: the least τ_min."""
-    for peers, tolerated, clip in ((16, 7, 10.0), (16, 3, 100.0), (64, 20, 1.0), (8, 2, 0.001)):
+    for peers, tolerated, clip in ((16, 7, 10.0), (16, 3, 100.0), (64, 20, 1.0), (40, 2, 0.001)):
         case = {
             "peers": peers, "tolerated": tolerated, "most": 4,
             "gradient_clip": real(clip), "radius_max": real(10.0), "residual_ratio": real(0.1),
@@ -448,6 +452,3 @@ def add_least_radii(made: Chapter) -> None:
             made.trap(
                 f"own-roster-{peers}-{tolerated}", "model.least_radius", "MODEL-7", "other-default", real(own), **case
             )
-
-
-assert set(USUAL) <= {*COUNT_FIELDS, *REAL_FIELDS}

@@ -29,7 +29,7 @@ FLAGS = {
     "big-endian": "reads the entries of a direction with the most significant byte first",
     "short-numbers": "hashes numbers in another length than eight bytes, or as an encoded item",
     "other-order": "hashes the parts in another order",
-    "left-out": "leaves a part out of the hash: the value can be used again in another run, step, attempt or by another peer",
+    "left-out": "leaves a part out of the hash: the value can be used in another run, step or attempt, or by others",
     "other-tag": "hashes with the tag of another purpose",
     "not-fresh": "opens the same in two attempts, or in two steps",
     "wrong-opening": "takes an opening that does not give the commitment",
@@ -66,9 +66,7 @@ def compute_openings(given: dict[str, Any]) -> list[str]:
     return texts(private_opening(secret, run, step, attempt) for step, attempt in given["places"])
 
 
-@operation(
-    "mprng.commitment", "`run`, `peer`, `opening`: bytes; `step`; `attempt`", "bytes: the peer's commitment"
-)
+@operation("mprng.commitment", "`run`, `peer`, `opening`: bytes; `step`; `attempt`", "bytes: the peer's commitment")
 def compute_commitment(given: dict[str, Any]) -> str:
     """MPRNG-2."""
     run, peer, opening = octets([given["run"], given["peer"], given["opening"]])
@@ -82,7 +80,7 @@ def compute_commitment(given: dict[str, Any]) -> str:
 )
 def compute_opens(given: dict[str, Any]) -> bool:
     """MPRNG-3."""
-    return compute_commitment(given) == given["commitment"]
+    return bool(compute_commitment(given) == given["commitment"])
 
 
 @operation(
@@ -139,7 +137,7 @@ def compute_by_lot(given: dict[str, Any]) -> list[str]:
 
 @operation(
     "mprng.validators",
-    "`randomness` (r_{t−1}): bytes; `step`: t; `roster`: list of ids; `count`: m_t, or for t < 2 what it would be later",
+    "`randomness` (r_{t−1}): bytes; `step`: t; `roster`: list of ids; `count`: m_t, or for t < 2 any number",
     "list of ids: the validators, in ascending order of their lots",
 )
 def compute_validators(given: dict[str, Any]) -> list[str]:
@@ -418,10 +416,8 @@ def add_validators(made: Chapter) -> None:
         case = validators_case(300, 4, roster)
         made.trap(name, "mprng.validators", "MPRNG-7", flag, texts(mistaken), **case)
     without = [peer for peer in roster if peer != lowest[1]]
-    mistaken = texts(shuffled(RANDOMNESS, without)[:4])
-    made.trap(
-        "after-a-removal", "mprng.validators", "MPRNG-7", "shuffled", mistaken, **validators_case(300, 4, without)
-    )
+    other = texts(shuffled(RANDOMNESS, without)[:4])
+    made.trap("after-a-removal", "mprng.validators", "MPRNG-7", "shuffled", other, **validators_case(300, 4, without))
 
 
 def rotated(first: bytes, roster: list[bytes]) -> list[bytes]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from btard.conformance.audit import Auditor, LogError, Recomputation, UnclosedLog
+from btard.conformance.audit import Auditor, UnclosedLog, read_genesis
 from btard.conformance.vectors.cases import Edit, File
 from btard.conformance.vectors.forms import plain_slot, read_real, real
 from btard.network.coalition import World
@@ -18,17 +19,17 @@ from btard.network.virtual import NetworkSimulation
 from btard.protocol.arithmetic import Float32, Float64
 from btard.protocol.bans import Fault, Removal
 from btard.protocol.broadcast import Frame
-from btard.protocol.channel import Exchange, StepApplied
-from btard.protocol.encoding import decode_sequence, encode, tagged_hash
+from btard.protocol.channel import Exchange
+from btard.protocol.encoding import encode, tagged_hash
 from btard.protocol.identity import Identity
-from btard.protocol.log import MAX_RECORD, Finding, Genesis, Record, Trial, Verdict
-from btard.protocol.messages import Accusation, Echo, Envelope, Message, Phase, Slot, content_hash, seal
+from btard.protocol.log import Finding, Genesis, LogError, Record, Trial, Verdict
+from btard.protocol.messages import Accusation, Echo, Envelope, Message, Phase, Slot, seal
 from btard.protocol.model import MAJORITY_VOTE, REDUNDANT_CODE, Configuration, PeerId, ProtocolError, Roster
 from btard.protocol.mprng import uint64
-from btard.protocol.state import Attempt, Conduct, Peer, Plan, State, initial_replica, initial_state
+from btard.protocol.state import Attempt, Conduct, Peer, Plan, State, initial_replica
 from btard.protocol.step import run
 from btard.protocol.update import Schedule, Sgd, describe
-from btard.protocol.verification import Judge, Transcript, profile_of
+from btard.protocol.verification import Transcript
 from btard.training.analytic import Quadratic
 
 # -- Who takes part, and in what ------------------------------------------------------------------
@@ -95,9 +96,6 @@ def genesis_of(config: Configuration) -> Genesis:
 
 
 # -- Faulty peers: honest ones with one method replaced -----------------------------------------------
-
-Place = tuple[int, Phase]
-"""Step and phase in which a peer does something else; in the first attempt."""
 
 
 class Liar(Conduct):
@@ -336,7 +334,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
         configuration(profile=REDUNDANT_CODE, peers=6, liars=1, steps=3), {1: (WrongGradient, 1)},
     ),
     "tolerance": lambda: Recipe(configuration(tolerance=2.0**-10, steps=3), {4: (WrongGradient, 0)}),
-    "retry": lambda: Recipe(configuration(peers=6, validators=2), {4: (Silent, 2)}),
+    "retry": lambda: Recipe(configuration(peers=7, tolerated=2, validators=2), {5: (Silent, 2)}),
 }  # fmt: skip
 """The recorded runs by name."""
 
@@ -392,8 +390,8 @@ class Follower(Auditor):
 
 def follow(log: bytes) -> list[Asked]:
     """The states before every agreed phase of a log without closing record, and the state after its last record."""
-    _, first = next(decode_sequence(log, MAX_RECORD), (0, b""))
-    return Follower(Genesis.decode(first), log, None).follow()
+    with ThreadPoolExecutor(1) as pool:
+        return Follower(read_genesis(log), log, None, pool).follow()
 
 
 def plain_removal(removal: Removal) -> list[Any]:
@@ -403,9 +401,10 @@ def plain_removal(removal: Removal) -> list[Any]:
 
 
 REMOVAL = (
-    "`[peer, how, fault, slot, partner]`: how is `convicted`, `absent`, `eliminated`, `left` or `refused`; fault is a "
-    "code; slot is that of the agreed phase, with part 0 (of who left in good order: of the Commit that said so); partner "
-    "is the other one of an eliminated pair, else null"
+    "`[peer, how, fault, slot, partner]`: how is `convicted`, `absent`, `eliminated`, `left` or `refused`; fault is "
+    "a code; slot is that of the agreed phase, with part 0 (of what a vote decides: of the Commit or Report before "
+    "it; of who left in good order: of the Commit that said so); partner is the other one of an eliminated pair, "
+    "else null"
 )
 """How operations describe a removal."""
 

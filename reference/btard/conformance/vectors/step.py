@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import cache
+from itertools import pairwise
 from typing import Any
 
-from btard.conformance.audit import Auditor, LogError, Recomputation, read_genesis
-from btard.conformance.vectors.cases import Chapter, Edit, File, VectorError, operation
+from btard.conformance.audit import Auditor, Recomputation, read_genesis
+from btard.conformance.vectors.cases import Chapter, Edit, File, Refusal, VectorError, operation
 from btard.conformance.vectors.forms import octets, plain_slot, read_slot, reals, singles, texts
 from btard.conformance.vectors.recorded import (
-    NOISE,
-    STRANGER,
-    Asked,
     Draft,
     Recorded,
     configuration,
@@ -23,19 +21,19 @@ from btard.conformance.vectors.recorded import (
     plain_task,
     read_task,
     recorded,
-    resealed,
 )
 from btard.protocol.agreed import work_before
 from btard.protocol.channel import AppendRecord, Delivery, StepApplied
 from btard.protocol.encoding import decode, decode_sequence, encode
-from btard.protocol.log import Genesis, Record
-from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Phase, Slot, content_hash, octets as byte_string, seal
-from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, ProtocolError, Roster, validator_count
+from btard.protocol.log import LogError
 from btard.protocol.membership import Probation
+from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Phase, Slot, content_hash
+from btard.protocol.messages import octets as byte_string
+from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, Roster, validator_count
 from btard.protocol.mprng import by_lot, draw_targets, draw_validators
 from btard.protocol.state import Peer, Plan, State, initial_state, plan_step
 from btard.protocol.step import close
-from btard.protocol.verification import Transcript, profile_of
+from btard.protocol.verification import profile_of
 
 FLAGS = {
     "unchecked-state": "does not compare the state hash of a majority with the recomputed one",
@@ -48,6 +46,7 @@ FLAGS = {
     "too-many-validators": "draws m_max validators even if n - 2b - 1 is less",
     "sorted-validators": "gives targets to the validators in the order of their ids instead of their lots",
     "next-attempt": "goes to another place than the protocol's after a void attempt or a last step",
+    "stale": "goes on with the log head, the roster or the bound of the phase before",
     "bare-majority": "closes a run with a mere majority of signed heads",
     "counts-others": "counts entries that carry another log head, or another body, towards the closing record",
     "refuses-silence": "refuses to close a run although n - b have signed",
@@ -81,8 +80,10 @@ def replay(log: bytes, aggregates: bytes, task: dict[str, Any]) -> list[State]:
     phase, known = profile_of(genesis.configuration).gather, read_task(task)
     bodies = [byte_string(decode(item, len(aggregates))) for _, item in decode_sequence(aggregates, len(aggregates))]
     contents = {content_hash(phase, body): body for body in bodies}
-    replayer = Replayer(genesis, log, Recomputation(known.gradient, known.initial_parameters(), contents))
-    replayer.replay()
+    recomputation = Recomputation(known.gradient, known.initial_parameters(), contents)
+    with ThreadPoolExecutor(1) as pool:
+        replayer = Replayer(genesis, log, recomputation, pool)
+        replayer.replay()
     return replayer.boundaries
 
 
@@ -111,13 +112,13 @@ def plain_plan(validators: Roster, targets: dict[PeerId, PeerId]) -> dict[str, A
 
 @operation(
     "step.replay",
-    "`log`: bytes of a whole log; `aggregates`: bytes of the file beside it (chapter `log`); `task`: an object with `name` "
-    "`quadratic`, `dimension`, `mu`, `smoothness`, `noise` (chapter `conformance`)",
-    "`steps`: for every training step, an object of what its applied attempt came to: `step`; `validators`, in the order "
-    "of their lots; `targets`: list of [validator, target], in that order; `workers`; `radii`: float64 vector of the "
-    "clipping radii by part, null in profiles that have none; `randomness`: r_t; after the step boundary "
-    "`roster`, `tolerated`: b_t, `parameters`: float32 vector, and `state_hash`. Or, if an audit with recomputation refuses "
-    "the log, `bad_record`",
+    "`log`: bytes of a whole log; `aggregates`: bytes of the file beside it (chapter `log`); `task`: an object with "
+    "`name` `quadratic`, `dimension`, `mu`, `smoothness`, `noise` (chapter `conformance`)",
+    "`steps`: for every training step, an object of what its applied attempt came to: `step`; `validators`, in the "
+    "order of their lots; `targets`: list of [validator, target], in that order; `workers`; `radii`: float64 vector "
+    "of the clipping radii by part, null in profiles that have none; `randomness`: r_t; after the step boundary "
+    "`roster`, `tolerated`: b_t, `parameters`: float32 vector, and `state_hash`. Or, if an audit with recomputation "
+    "refuses the log, `bad_record`",
 )
 def compute_replay(given: dict[str, Any]) -> dict[str, Any]:
     """STEP-1 to STEP-9, LOG-5."""
@@ -126,7 +127,7 @@ def compute_replay(given: dict[str, Any]) -> dict[str, Any]:
         states = replay(log, aggregates, given["task"])
     except LogError as error:
         return {"bad_record": error.record}
-    return {"steps": [plain_step(before, after) for before, after in zip(states, states[1:], strict=False)]}
+    return {"steps": [plain_step(before, after) for before, after in pairwise(states)]}
 
 
 # -- Parts of a step -----------------------------------------------------------------------------------
@@ -134,8 +135,8 @@ def compute_replay(given: dict[str, Any]) -> dict[str, Any]:
 
 @operation(
     "step.plan",
-    "`randomness`: r_{t-1}; `step`: t; `roster` and `tolerated` when the step starts; `most`: m_max; `audited`: workers of "
-    "the applied attempt of step t - 2, or none",
+    "`randomness`: r_{t-1}; `step`: t; `roster` and `tolerated` when the step starts; `most`: m_max; `audited`: "
+    "workers of the applied attempt of step t - 2, or none",
     "`validators`, in the order of their lots; `targets`: list of [validator, target], in that order; `workers` of the "
     "first attempt",
 )
@@ -153,9 +154,9 @@ def compute_plan(given: dict[str, Any]) -> dict[str, Any]:
 @operation(
     "step.next",
     "`log`: bytes of a log that goes on (as in `log.follow`)",
-    "the agreed phase that follows: `slot`, of part 0; `roster`: whose messages are expected; `tolerated`: b_t; `head`: the "
-    "log head that they carry; `index` of its record; `work` before its message (BCAST-3); and of its step `validators`, "
-    "`targets` (as in `step.plan`) and `workers` of the attempt",
+    "the agreed phase that follows: `slot`, of part 0; `roster`: whose messages are expected; `tolerated`: b_t; "
+    "`head`: the log head that they carry; `index` of its record; `work` before its message (BCAST-3); and of its "
+    "step `validators`, `targets` (as in `step.plan`) and `workers` of the attempt",
 )
 def compute_next(given: dict[str, Any]) -> dict[str, Any]:
     """STEP-9, STEP-10."""
@@ -170,8 +171,8 @@ def compute_next(given: dict[str, Any]) -> dict[str, Any]:
 
 @operation(
     "step.close",
-    "`run`: a run id; `roster`; `tolerated`: b_t; `slot` of the Closing messages; `head`: the agreed log head; `entries`: what "
-    "was delivered, list of bytes of an envelope or null",
+    "`run`: a run id; `roster`; `tolerated`: b_t; `slot` of the Closing messages; `head`: the agreed log head; "
+    "`entries`: what was delivered, list of bytes of an envelope or null",
     "the entries of the closing record: list of digests or null; refused, if the run has failed",
 )
 def compute_close(given: dict[str, Any]) -> list[str | None]:
@@ -195,9 +196,10 @@ def compute_close(given: dict[str, Any]) -> list[str | None]:
 
 @operation(
     "step.work",
-    "`profile`; `liars`, `compression`, `group_size`: s, r_c and r of profile `redundant-code`, else 0, 1 and 0; `peers`: n, and "
-    "`tolerated`: b, of the first roster; `members`: how many the roster has now, nobody having been removed in this step; "
-    "`now`: b_t; `candidates`: how many; `tried`: how many gradients the trials of the last agreed phase recomputed; `slot`",
+    "`profile`; `liars`, `compression`, `group_size`: s, r_c and r of profile `redundant-code`, else 0, 1 and 0; "
+    "`peers`: n, and `tolerated`: b, of the first roster; `members`: how many the roster has now, nobody having been "
+    "removed in this step; `now`: b_t; `candidates`: how many; `tried`: how many gradients the trials of the last "
+    "agreed phase recomputed; `slot`",
     "how many gradients' time is counted before a message in that slot",
 )
 def compute_work(given: dict[str, Any]) -> int:
@@ -208,7 +210,9 @@ def compute_work(given: dict[str, Any]) -> int:
     candidates = tuple(keys(given["candidates"], label=7))
     probation = tuple(Probation(candidate.peer_id, 0, 9) for candidate in candidates)
     roster, slot = base.roster[: given["members"]], read_slot(given["slot"])
-    state = replace(base, roster=roster, tolerated=given["now"], work=given["tried"], probation=probation, step=slot.step)
+    state = replace(
+        base, roster=roster, tolerated=given["now"], work=given["tried"], probation=probation, step=slot.step
+    )
     return work_before(state, slot)
 
 
@@ -244,7 +248,7 @@ def add_replays(made: Chapter) -> None:
 def add_false_replays(made: Chapter) -> None:
     """LOG-5: what only an auditor with the task can see."""
     given = shown(recorded("silence"))
-    accepted, dimension = compute_replay(plain(given)), given["task"]["dimension"]
+    accepted = compute_replay(plain(given))
     for name, change in (
         ("other-noise", {"noise": given["task"]["mu"]}),
         ("other-curvature", {"mu": given["task"]["smoothness"]}),
@@ -270,12 +274,16 @@ def add_false_replays(made: Chapter) -> None:
     mistaken = compute_replay(plain(shown(recorded("false-accuser"))))
     made.trap("innocent-convicted", "step.replay", "LOG-5", "believes-verdicts", mistaken, **shown(forged))
     made.refused(
-        "other-task", "step.replay", "LOG-5", "believes-verdicts", **{**given, "task": {**given["task"], "name": "cubic"}}
+        "other-task",
+        "step.replay",
+        "LOG-5",
+        "believes-verdicts",
+        **{**given, "task": {**given["task"], "name": "cubic"}},
     )
-    add_other_states(made, dimension)
+    add_other_states(made)
 
 
-def add_other_states(made: Chapter, dimension: int) -> None:
+def add_other_states(made: Chapter) -> None:
     """LOG-5: a majority that announces another state hash than the recomputed one."""
     log = recorded("silence")
     index = log.index(1, Phase.AGGREGATE, attempt=1)
@@ -343,7 +351,9 @@ def add_plan_mistakes(made: Chapter) -> None:
     many = plan_case(tolerated=2)
     made.trap("m-max", "step.plan", "STEP-2 MODEL-2", "too-many-validators", mistaken_plan(many, count=4), **many)
     none = plan_case(peers=6, tolerated=2, audited=6)
-    made.trap("m-max-of-few", "step.plan", "STEP-2 MODEL-2", "too-many-validators", mistaken_plan(none, count=4), **none)
+    made.trap(
+        "m-max-of-few", "step.plan", "STEP-2 MODEL-2", "too-many-validators", mistaken_plan(none, count=4), **none
+    )
     gone = plan_case(peers=6, most=2, audited=9)
     made.trap("who-has-left", "step.plan", "STEP-2", "all-targets", mistaken_plan(gone), **gone)
     some = plan_case(audited=4)
@@ -372,10 +382,12 @@ def add_places(made: Chapter) -> None:
     for record in quiet.records:
         slot = record.slot
         name = f"before-{slot.step}-{slot.phase.name.lower()}"
-        made.right(name, "step.next", "STEP-9 STEP-10 BCAST-3", log=quiet.until(record.index))
+        if slot.step != 1:
+            made.right(name, "step.next", "STEP-9 STEP-10 BCAST-3", log=quiet.until(record.index))
     for name, step, phase, attempt in (
         ("membership", 3, Phase.COMMIT, 0), ("membership", 7, Phase.COMMIT, 0), ("return", 1, Phase.COMMIT, 0),
-        ("tolerance", 2, Phase.COMMIT_VOTE, 0), ("redundant-code", 1, Phase.COMMIT, 1), ("wrong-report", 1, Phase.COMMIT, 1),
+        ("tolerance", 2, Phase.COMMIT_VOTE, 0), ("redundant-code", 1, Phase.COMMIT, 1),
+        ("wrong-report", 1, Phase.COMMIT, 1),
         ("shifted-aggregate", 1, Phase.COMMIT, 1), ("majority-vote", 2, Phase.AGGREGATE, 0),
     ):  # fmt: skip
         log = recorded(name)
@@ -388,7 +400,7 @@ def add_retries(made: Chapter) -> None:
     """STEP-2, STEP-9: what a void attempt changes, and what not."""
     log = recorded("retry")
     cut = log.until(log.index(2, Phase.COMMIT, attempt=1))
-    state, slot = follow(cut.edited)[-1]
+    state = follow(cut.edited)[-1].state
     right = compute_next({"log": cut.edited.hex()})
     anew = plan_step(state)
     mistaken = plain_plan(anew.validators, anew.targets) | {"workers": texts(anew.workers(state.roster))}
@@ -399,7 +411,24 @@ def add_retries(made: Chapter) -> None:
         ("next-step", Slot(3, 0, Phase.COMMIT)),
     ):
         made.trap(name, "step.next", "STEP-9", "next-attempt", {**right, "slot": plain_slot(wrong)}, log=cut)
+    add_other_heads(made)
     add_closing_retries(made)
+
+
+def add_other_heads(made: Chapter) -> None:
+    """STEP-9, LOG-3: what the next messages carry, and whose they are."""
+    for name, step, phase in (
+        ("silence", 1, Phase.COMMIT), ("pair", 1, Phase.AGGREGATE), ("shifted-aggregate", 1, Phase.REPORT),
+        ("membership", 6, Phase.REPORT), ("tolerance", 2, Phase.COMMIT_VOTE),
+    ):  # fmt: skip
+        log = recorded(name)
+        index = log.index(step, phase)
+        cut = log.until(index + 1)
+        right, earlier = compute_next({"log": cut.edited.hex()}), compute_next({"log": log.until(index).edited.hex()})
+        stale = {**right, "head": earlier["head"]}
+        made.trap(f"head-after-{name}", "step.next", "STEP-9 LOG-3", "stale", stale, log=cut)
+        stale = {**right, "roster": earlier["roster"], "tolerated": earlier["tolerated"]}
+        made.trap(f"roster-after-{name}", "step.next", "STEP-9 BAN-4", "stale", stale, log=cut)
 
 
 def add_closing_retries(made: Chapter) -> None:
@@ -437,7 +466,8 @@ def add_closings(made: Chapter) -> None:
         mistaken = [Envelope.decode(bytes.fromhex(entry), 1000).signed_header.digest.hex() for entry in entries]
         made.trap(f"{name}-others", "step.close", "STEP-11", "counts-others", mistaken, **given, entries=entries)
         silent: list[str | None] = [None] * count
-        made.right(f"{name}-silent", "step.close", "STEP-11", **given, entries=[*silent, *everyone[count:]])
+        heard = [*silent, *everyone[count:]]
+        made.trap(f"{name}-silent", "step.close", "STEP-11", "refuses-silence", Refusal(""), **given, entries=heard)
     for name, flag, entries in (
         ("three-silent", "bare-majority", [None] * 3 + everyone[3:]),
         ("three-others", "counts-others", others[:3] + everyone[3:]),
@@ -446,7 +476,9 @@ def add_closings(made: Chapter) -> None:
     ):
         made.refused(name, "step.close", "STEP-11", flag, **given, entries=entries)
     strict = {**given, "tolerated": 0}
-    made.refused("one-of-none-tolerated", "step.close", "STEP-11", "bare-majority", **strict, entries=[None, *everyone[1:]])
+    made.refused(
+        "one-of-none-tolerated", "step.close", "STEP-11", "bare-majority", **strict, entries=[None, *everyone[1:]]
+    )
 
 
 def entries_of(made: Draft) -> list[Any]:
@@ -457,7 +489,8 @@ def entries_of(made: Draft) -> list[Any]:
 # -- Work ------------------------------------------------------------------------------------------------------
 
 USUAL = {
-    "profile": "btard", "liars": 0, "compression": 1, "group_size": 0, "peers": 6, "tolerated": 1, "members": 6, "now": 1,
+    "profile": "btard", "liars": 0, "compression": 1, "group_size": 0, "peers": 6, "tolerated": 1, "members": 6,
+    "now": 1,
     "candidates": 0, "tried": 0,
 }  # fmt: skip
 CODED = {**USUAL, "profile": REDUNDANT_CODE, "liars": 1, "group_size": 3, "peers": 8, "members": 8}

@@ -130,7 +130,7 @@ def ids(count: int) -> tuple[PeerId, ...]:
 def state_of(config: Configuration, **fields: Any) -> State:
     """A state, for functions that look at a few of its fields only."""
     none = np.zeros(0)
-    blank = State(config, b"", ids(config.peers), config.tolerated, 0, 0, b"", Radii((), none, none), b"", 1)
+    blank = State(config, b"", (), config.tolerated, 0, 0, b"", Radii((), none, none), b"", 1)
     return replace(blank, **fields)
 
 

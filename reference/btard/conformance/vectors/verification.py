@@ -337,8 +337,10 @@ def compute_may_accuse(given: dict[str, Any]) -> bool:
     history = tuple(replace(attempt, step=step, workers=octets(workers)) for step, workers in given["workers"])
     config = limits({"residual_ratio": real(0.1), "distance_ratio": real(9.0)})
     state = state_of(config, step=given["step"], history=history)
-    pairs = [dict(map(octets, given[name])) for name in ("targets", "inspectors")]
-    plan = Plan(given["step"], tuple(pairs[0]), pairs[0], pairs[1])
+    targets, inspectors = (
+        {one: other for one, other in map(octets, given[name])} for name in ("targets", "inspectors")
+    )
+    plan = Plan(given["step"], tuple(targets), targets, inspectors)
     current = Attempt(plan, given["attempt"], (), (), (), np.zeros(0))
     accusation = Accusation(bytes.fromhex(given["accused"]), given["about"])
     return may_accuse(state, current, bytes.fromhex(given["sender"]), accusation)
@@ -648,7 +650,7 @@ def add_parts(made: Chapter) -> None:
     ):
         taken = {"parts": [singles([3.0, 4.0]), singles(counted)], "possible": [True, False]}
         made.trap(f"{label}-is-zeros", name, req, "counts-anyway", taken, **case(good, float32_bytes(bad)))
-    for label, bad in (
+    for label, content in (
         ("short", good[:4]),
         ("torn", good[:7]),
         ("long", good + bytes(4)),
@@ -656,7 +658,7 @@ def add_parts(made: Chapter) -> None:
         ("a-byte-more", good + b"\x00"),
     ):
         taken = {"parts": [singles([3.0, 4.0]), good.hex()], "possible": [True, True]}
-        made.trap(f"{label}-content", name, req, "counts-anyway", taken, **case(good, bad))
+        made.trap(f"{label}-content", name, req, "counts-anyway", taken, **case(good, content))
     limit = math.nextafter(5.0, 0.0)
     taken = {"parts": [good.hex()], "possible": [True]}
     made.trap("an-ulp-above", name, req, "rounded-limit", taken, **case(good, level=limit))

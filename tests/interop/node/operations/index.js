@@ -1,10 +1,9 @@
 // Chapter `vectors`: every operation of the vectors, from its input as JSON to its output.
 
-import { DecodeError } from './encoding.js';
+import { ProtocolError } from '../errors.js';
+import encoding from './encoding.js';
 
-export class Refused extends Error {}
-
-const OPERATIONS = {};
+const OPERATIONS = { ...encoding };
 
 /** { output } or { refused }; undefined for an operation that is not here. */
 export function evaluate(operation, input) {
@@ -12,7 +11,7 @@ export function evaluate(operation, input) {
   try {
     return { output: OPERATIONS[operation](input) };
   } catch (error) {
-    if (error instanceof Refused || error instanceof DecodeError) return { refused: error.message };
+    if (error instanceof ProtocolError) return { refused: error.message };
     throw error;
   }
 }
