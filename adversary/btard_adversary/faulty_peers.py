@@ -20,7 +20,7 @@ from btard.conformance.vectors.files import load_operations
 from btard.network.node import Node
 from btard.protocol.arithmetic import admissible_gradient
 from btard.protocol.bans import Departures
-from btard.protocol.broadcast import Ballot, Offer, Timing
+from btard.protocol.broadcast import Offer, Timing
 from btard.protocol.butterfly_clip import clip
 from btard.protocol.channel import ComputeGradient
 from btard.protocol.encoding import MAP, Malformed, encode, head, tagged_hash, text

@@ -124,10 +124,10 @@ def audit(data: bytes, recomputation: Recomputation | None = None) -> AuditRepor
         return Auditor(genesis, data, recomputation, pool).replay()
 
 
-def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor) -> Iterator[Record]:
-    """The records that follow in a log. The signatures of the next few are checked beside the replay, which later finds
-    the results remembered: a library that verifies signatures lets other threads run meanwhile."""
-    waiting: deque[tuple[Record, Future[None]]] = deque()
+def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor | None) -> Iterator[Record]:
+    """The records that follow in a log. With a ``pool``, the signatures of the next few are checked beside the replay,
+    which later finds the results remembered: the library lets other threads run while it verifies."""
+    waiting: deque[tuple[Record, Future[None] | None]] = deque()
     failure, ended = None, False
     while True:
         while not ended and failure is None and len(waiting) < RECORDS_AHEAD:
@@ -136,7 +136,7 @@ def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor
                 ended = found is None
                 if found is not None:
                     record = Record.from_item(found[2])
-                    waiting.append((record, pool.submit(check_signatures, record)))
+                    waiting.append((record, pool.submit(check_signatures, record) if pool else None))
             except ProtocolError as error:
                 failure = error
         if not waiting:
@@ -144,7 +144,8 @@ def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor
                 raise failure
             return
         record, checked = waiting.popleft()
-        checked.result()
+        if checked is not None:
+            checked.result()
         yield record
 
 
@@ -160,7 +161,7 @@ class Auditor:
     """Drives an observer over one log."""
 
     def __init__(
-        self, genesis: Genesis, data: bytes, recomputation: Recomputation | None, pool: ThreadPoolExecutor
+        self, genesis: Genesis, data: bytes, recomputation: Recomputation | None, pool: ThreadPoolExecutor | None = None
     ) -> None:
         self.genesis = genesis
         self.records = records_of(islice(read_sequence(data, MAX_RECORD), 1, None), pool)

@@ -40,9 +40,8 @@ export function nextRadii(previous, bounds, factor, least, greatest) {
 
 // -- Residual ----------------------------------------------------------------------------------------------
 
-/** f_i·y_i with y_i = x_i − v, in canonical arithmetic. */
-function clipped(vector, center, radius) {
-  const difference = Float64Array.from(vector, (entry, k) => entry - center[k]);
+/** clip_τ(y), in canonical arithmetic. */
+export function clip(difference, radius) {
   const factor = radius / Math.max(norm(difference), radius);
   return difference.map((entry) => factor * entry);
 }
@@ -50,7 +49,10 @@ function clipped(vector, center, radius) {
 /** The canonical residual of `center` among `vectors` (CLIP-4). Accept only `residual <= ε`. */
 export function residual(vectors, center, radius) {
   const total = new Float64Array(center.length);
-  for (const vector of vectors) clipped(vector, center, radius).forEach((entry, k) => (total[k] += entry));
+  for (const vector of vectors) {
+    const difference = Float64Array.from(vector, (entry, k) => entry - center[k]);
+    clip(difference, radius).forEach((entry, k) => (total[k] += entry));
+  }
   return norm(total);
 }
 

@@ -88,8 +88,9 @@ export const contentHash = (phase, body) => (phase === Phase.BALLOT || phase ===
 const headerItem = (of) =>
   [VERSION, unhex(of.run), of.slot.step, of.slot.attempt, of.slot.phase, of.slot.part, unhex(of.sender), unhex(of.logHead)];
 
-function messageDigest(of, hashedBody) {
-  return hash('btard/message', hashedBody, encode(headerItem(of))); // MSG-1
+/** What a sender signs (MSG-1); `of`: run, slot, sender and logHead. */
+export function messageDigest(of, hashedBody) {
+  return hash('btard/message', hashedBody, encode(headerItem(of)));
 }
 
 function readHeader(item) {

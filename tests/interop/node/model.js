@@ -1,12 +1,15 @@
 // Chapter `model`: the configuration and the inequalities that it must satisfy.
 
 import { ProtocolError } from './errors.js';
+import { reportBytes } from './majority_vote.js';
+import { checkCode, groupSizeAt } from './redundant_code.js';
 
 export const MAX_PEERS = 1024;
 const MAX_DIMENSION = 2 ** 32;
 const MAX_STEPS = 2 ** 32;
 const GREATEST_REAL = 2 ** 100;
 const LEAST_NORM = 2 ** -100;
+const MAX_CHUNK_BYTES = 2 ** 19;
 
 export const COUNT_FIELDS = ['peers', 'tolerated', 'dimension', 'steps', 'validators', 'liars', 'compression', 'group_size'];
 export const REAL_FIELDS = ['gradient_clip', 'radius_initial', 'radius_min', 'radius_max', 'residual_ratio', 'spread_ratio',
@@ -95,15 +98,50 @@ export function checkCensus(c, census) {
   require(rounding <= c.residual_ratio * c.radius_min / 2, 'tau_min (MODEL-7)'); // MODEL-7
 }
 
-/** Throws ConfigurationError unless the configuration satisfies MODEL-1 to MODEL-7 and PROF-1. */
-export function checkConfiguration(c) {
+/** TOL-1. */
+function checkTolerance({ tolerance: eta, margin: mu }) {
+  require(mu === 0 || eta > 0, 'mu = 0 where eta = 0');
+  require(eta === 0 || mu * (1 - eta) >= eta * (1 + eta) * (1 + 2 ** -20), 'mu >= eta(1 + eta)/(1 - eta)');
+  require(eta + 2 * mu < 1, 'eta + 2mu < 1');
+}
+
+/** CODE-2 and CODE-9. */
+function checkGroups(c) {
+  checkCode(c.group_size, c.liars, c.compression);
+  for (const [peers, tolerated, validators] of reachable(c.peers, c.tolerated, c.validators)) {
+    require(peers - validators >= groupSizeAt(c.group_size, c.liars, tolerated), 'enough workers for a group');
+  }
+}
+
+const DEFAULTS = {
+  validators: 4, liars: 0, compression: 1, group_size: 0, radius_factor: 1, residual_ratio: 0.1, spread_ratio: 4, distance_ratio: 0,
+  tolerance: 0, margin: 0, delay: 1, gradient_time: 10, detection: 0.99, profile: 'btard', task: '', optimizer: [],
+};
+
+/** The configuration with defaults in the place of what is left open. */
+export function withDefaults(given) {
+  const c = { ...DEFAULTS, ...given };
+  if (c.profile === 'btard' && c.distance_ratio === 0) {
+    c.distance_ratio = defaultDistanceRatio(c.peers, c.tolerated, c.validators, c.residual_ratio, c.spread_ratio);
+  }
+  if (c.margin === 0) c.margin = 2 * c.tolerance;
+  if (c.profile === 'redundant-code' && c.group_size === 0) c.group_size = 2 * c.liars + c.compression;
+  return c;
+}
+
+/** Throws ConfigurationError unless the configuration satisfies MODEL-1 to MODEL-7, TOL-1 and what its profile demands. */
+export function checkConfiguration(given) {
+  const c = { ...given, ...Object.fromEntries(COUNT_FIELDS.map((name) => [name, Number(given[name])])) };
   require(PROFILES.includes(c.profile), 'a known profile'); // PROF-1
   checkCounts(c);
   checkConstants(c);
   require(c.profile === 'btard' || c.tolerance === 0, 'tolerance mode is for btard');
   const plain = c.liars === 0 && c.compression === 1 && c.group_size === 0;
   require(c.profile === 'redundant-code' || plain, 's = 0, r_c = 1, r = 0'); // PROF-1
+  checkTolerance(c);
   if (c.profile === 'btard') reachable(c.peers, c.tolerated, c.validators).forEach((census) => checkCensus(c, census));
+  if (c.profile === 'majority-vote') require(reportBytes(c.peers, c.detection, c.dimension) <= MAX_CHUNK_BYTES, 'chunks of 2^19 bytes'); // SIGN-9
+  if (c.profile === 'redundant-code') checkGroups(c);
 }
 
 /** Whether a roster of that size satisfies the inequalities now and after every removal (MEMB-7). */

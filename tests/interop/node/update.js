@@ -59,6 +59,9 @@ export function stageOf(s, count) {
   return [last, count % s.lengths[last]];
 }
 
+/** The learning rate of an update, whatever the optimizer's schedule. */
+export const rateOf = (optimizer, count) => (optimizer.rates ? optimizer.rates[stageOf(optimizer, count)[0]] : scheduledRate(optimizer, count));
+
 // -- Optimizers: { check, sizes, update } -------------------------------------------------------------------------
 
 const zeros = (length) => new Float32Array(length);
@@ -205,7 +208,8 @@ export function stateHash(parameters, state) {
   return hash('btard/state', concat([uint64(state.count), ...vectors]));
 }
 
-function canonicalBytes(vector) {
+/** The entries as they are hashed: every NaN is the same one. */
+export function canonicalBytes(vector) {
   const bytes = vectorBytes(vector);
   vector.forEach((entry, k) => Number.isNaN(entry) && bytes.set([0, 0, 0xc0, 0x7f], 4 * k));
   return bytes;
@@ -229,13 +233,16 @@ const READERS = {
   reals: (text) => (text === '' ? [] : text.split(',').map(READERS.real)),
 };
 
+/** The kind of every setting but the name. */
+export const settingsOf = (name) => ({ ...OPTIMIZERS[name].settings, ...SCHEDULES[OPTIMIZERS[name].schedule] });
+
 /** The optimizer that pairs of text describe (UPD-9). Throws UpdateError. */
 export function readOptimizer(pairs) {
   const given = new Map(pairs);
   require(given.size === pairs.length, 'every setting once');
   const name = given.get('name');
   require(Object.hasOwn(OPTIMIZERS, name ?? ''), 'a known optimizer');
-  const kinds = { ...OPTIMIZERS[name].settings, ...SCHEDULES[OPTIMIZERS[name].schedule] };
+  const kinds = settingsOf(name);
   require(given.size === Object.keys(kinds).length + 1, 'exactly its settings');
   const optimizer = { name };
   for (const [setting, kind] of Object.entries(kinds)) {
