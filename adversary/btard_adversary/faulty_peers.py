@@ -654,11 +654,11 @@ def crashes_on_a_bad_frame(original: Any) -> Any:
 
 
 @mistake("btard.conformance.reference_peer:Seat.act", "CONF-5")
-def times_without_end(original: Any) -> Any:
-    """When it need not be woken, it asks to be woken at infinity."""
+def no_time_is_no_number(original: Any) -> Any:
+    """When it need not be woken, the time at which it wants to be is not a number."""
 
     def act(self: Seat, now: float, action: Any) -> Any:
-        return {"wake": float("inf"), **original(self, now, action)}
+        return {"wake": float("nan"), **original(self, now, action)}
 
     return act
 

@@ -84,6 +84,7 @@ ATTRIBUTIONS = {
     "message": decided("agreed message: when", "BCAST-4 BCAST-7 NODE-1"),
     # How it answers.
     "unsupported": decided("things that nobody has", "CONF-1"),
+    "seat": decided("whether it takes a seat", "LOG-1 LOG-2 UPD-8 ENC-4"),
     "clock": decided("times to be woken at", "CONF-3"),
     "form": decided("form of an answer", "CONF-5 CONF-1"),
 }
@@ -141,10 +142,17 @@ def about_state(slot: Slot, wanted: Any, given: Any) -> str:
     return grounds(removals[-1]) if slot.attempt and removals else ""
 
 
-def removals_of(plain: Any) -> list[tuple[Any, ...]]:
-    """Removals from JSON; what is not of their form has no known fault."""
+def removals_of(plain: Any) -> list[tuple[str, str, Any]]:
+    """Removals from JSON; what has not their form has no known fault."""
     listed = plain if isinstance(plain, list) else [plain]
-    return [tuple(entry) if isinstance(entry, list) and len(entry) == 3 else (str(entry), "", -1) for entry in listed]
+    return [removal_of(entry) for entry in listed]
+
+
+def removal_of(entry: Any) -> tuple[str, str, Any]:
+    """Peer, manner and code of a fault."""
+    if isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], int):
+        return str(entry[0]), str(entry[1]), entry[2]
+    return str(entry), "", None
 
 
 def without(some: Iterable[Any], others: Sequence[Any]) -> list[Any]:
@@ -155,7 +163,7 @@ def without(some: Iterable[Any], others: Sequence[Any]) -> list[Any]:
 def grounds(removal: Sequence[Any]) -> str:
     """What decides about one removal."""
     _, manner, code = removal
-    known = next((FAULTS[fault] for fault in Fault if fault == code), "")
+    known = FAULTS.get(code, "")
     return f"{known} BAN-9 MEMB-2" if manner == Departure.REFUSED.value else known
 
 
@@ -170,7 +178,7 @@ def about_verdicts(slot: Slot, wanted: Any, given: Any) -> str:
     found = next(
         findings for trial in here for findings in (here[trial] or there[trial],) if here[trial] != there[trial]
     )
-    return FAULTS[Fault(found[0][1])]
+    return FAULTS.get(found[0][1], "")
 
 
 def verdict_parts(item: Any) -> tuple[Any, Any]:

@@ -78,7 +78,9 @@ def state_thing(state: dict[str, Any]) -> Thing:
     compared = {key: state.get(key.removeprefix("state.")) for key in ATTRIBUTIONS if key.startswith("state.")}
     known = all(isinstance(number, int) for number in place)
     slot = Slot(*place, Phase.COMMIT) if known else None  # type: ignore[arg-type]
-    return Thing("state", ("state", *place), f"the state before step {place[0]}, attempt {place[1]}", compared, slot)
+    return Thing(
+        "state", ("state", *map(repr, place)), f"the state before step {place[0]}, attempt {place[1]}", compared, slot
+    )
 
 
 def record_thing(data: bytes) -> Thing:
@@ -194,12 +196,11 @@ def sorted_things(done: Done) -> dict[Identity, list[Thing]]:
 
 
 def contents_differ(expected: Thing, actual: Thing) -> Iterator[Difference]:
-    """How a thing of both sides differs. A signature is wrong only where what it signs is right, and what follows from
-    other removals is not listed beside them."""
+    """How a thing of both sides differs. A signature is wrong only where what it signs is right; beside other removals
+    what follows from them is not listed, nor beside a body that cannot be read what it does not say."""
     here, there = expected.content, actual.content
     wrong = [key for key in {**here, **there} if here.get(key) != there.get(key)]
-    if "state.removals" in wrong:
-        wrong = ["state.removals"]
+    wrong = next(([key] for key in ("state.removals", "body") if key in wrong), wrong)
     if len(wrong) > 1:
         wrong = [key for key in wrong if key != "header.signature"]
     for key in wrong:

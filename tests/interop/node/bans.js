@@ -2,19 +2,16 @@
 // of the state before it, and of recomputed gradients.
 
 import { sorted } from './bytes.js';
-import { ProtocolError } from './errors.js';
+import { ToleranceExceeded } from './errors.js';
 import { Subject } from './log.js';
 import { echoSlot, makeSlot, Phase, sameSlot } from './messages.js';
-import { corrected, failingParts, judge } from './verification.js';
+import { corrected, distinctGradients, failingParts, judge } from './verification.js';
 
 export const Fault = Object.freeze({
   SILENT: 0, MALFORMED: 1, WRONG_LOG_HEAD: 2, DIVERGED: 3, WRONG_OPENING: 4, IMPOSSIBLE_REPORT: 5, MISMATCHED_PART: 6,
   WRONG_HASH: 7, WRONG_REPORT: 8, WRONG_AGGREGATE: 9, IMPOSSIBLE_AGGREGATE: 10, FALSE_ACCUSATION: 11, FALSE_NOTICE: 12,
   WITHHELD: 13, EQUIVOCATION: 14, UNEXPLAINED_ECHO: 15, MISSED: 16, WRONG_GRADIENT: 17, UNDISCLOSED: 18, LEAVING: 19,
 });
-
-/** More peers left than b allows, or there is no majority: the run stops. */
-export class ToleranceExceeded extends ProtocolError {}
 
 /** The removals and refusals of one phase. A removal: { peer, how, fault, slot, partner }. */
 export class Departures {
@@ -160,7 +157,7 @@ function unexplained(state, echo, delivered) {
 }
 
 /** VER-10: an aggregator whose content more than b_t peers call unusable, one of them impossible. */
-function punishContents(state, delivered, departures) {
+export function punishContents(state, delivered, departures) {
   const messages = [...delivered.values()];
   const accused = messages.filter(({ kind }) => kind === 'reveal').flatMap(({ accusations }) => accusations.map((a) => a.accused));
   for (const aggregator of sorted(new Set(accused))) {
@@ -205,10 +202,11 @@ export function* holdTrials(state, attempt, delivered, rules, departures) {
     if (moot(state, trial, past, departures)) continue;
     const verdict = yield* judge(trial, past, state.config.residual_ratio);
     verdicts.push(verdict);
-    work += trial.subject === Subject.AGGREGATE ? past.workers.length : 1; // VER-12: every worker has its own seed
+    work += trial.subject === Subject.AGGREGATE ? distinctGradients(past) : 1; // VER-12
     punish(charge, verdict, state, departures);
     transcripts.set(trial.step, learn(past, verdict));
-    queue.push(...uncovered(state, transcripts.get(trial.step), verdict));
+    const parts = uncoveredParts(state.config, transcripts.get(trial.step), verdict.findings);
+    queue.push(...parts.map((part) => aggregateCharge(trial.step, past.workers[part])));
   }
   return [{ ...rules.settle(state, transcripts), work }, verdicts];
 }
@@ -230,15 +228,14 @@ function punish(charge, verdict, state, departures) {
 }
 
 /** The transcript after a verdict: false reports replaced by true ones, a tried part settled. */
-function learn(past, { trial, findings }) {
+export function learn(past, { trial, findings }) {
   const told = findings.filter(({ correction }) => correction.length > 0).reduce(corrected, past);
   return trial.subject === Subject.AGGREGATE ? { ...told, settled: [...told.settled, trial.accused] } : told;
 }
 
-/** Trials of parts that fail now that the truth is known (VER-11). */
-function uncovered(state, past, { findings }) {
-  if (!findings.some(({ correction }) => correction.length > 0)) return [];
-  return failingParts(past, state.config).map((part) => aggregateCharge(past.step, past.workers[part]));
+/** Parts that fail now that the truth is known (VER-11). */
+export function uncoveredParts(config, past, findings) {
+  return findings.some(({ correction }) => correction.length > 0) ? failingParts(past, config) : [];
 }
 
 export const aggregateCharge = (step, accused) => ({ trial: { step, accused, subject: Subject.AGGREGATE }, accusers: [] });

@@ -3,6 +3,7 @@
 
 import { equal, sorted, unhex } from './bytes.js';
 import { decode, encode, hash, shape } from './encoding.js';
+import { ToleranceExceeded } from './errors.js';
 import { verify } from './identity.js';
 import {
   echoSlot, encodeBody, Envelope, fields, hash32, listOf, makeSlot, MAX_ECHOES, MessageError, octets, Phase, proofOf, sameSlot, seal, uint,
@@ -76,10 +77,11 @@ export function decodeFrame(data, limits) {
 /** The slot of what a frame is about. */
 export const slotOf = (frame) => (frame.envelope ?? frame.echo ?? frame).slot;
 
-const relayDigest = (echo) => hash('btard/relay', echo.digest);
+/** What a peer signs to vouch for an echo (BCAST-7). */
+export const relayDigest = (echo) => hash('btard/relay', echo.digest);
 
 /** Whether all signers are other peers of the roster, and their signatures are good. */
-function vouched(echo, signatures, roster) {
+export function vouched(echo, signatures, roster) {
   const digest = relayDigest(echo);
   return [...signatures].every(([peer, signature]) => roster.includes(peer) && peer !== echo.sender && verify(peer, digest, signature));
 }
@@ -130,7 +132,7 @@ export class Ballot {
     this.missEchoes();
     const decideTime = fallbackTime + tolerated * timing.round;
     this.fallback = { began: fallbackTime, length: timing.round };
-    for (const versions of this.echoes.values()) {
+    for (const versions of tolerated > 0 ? this.echoes.values() : []) {
       for (const echo of versions.values()) yield { send: this.vouch(echo, new Map()), to: null };
     }
     yield* this.listen(decideTime, () => this.certified());
@@ -309,7 +311,8 @@ export class Ballot {
   delivery() {
     const { roster } = this.place;
     const digests = this.delivered();
-    const vector = digests.map((digest, k) => (digest === null ? null : this.messages.get(roster[k]).get(digest)));
+    const vector = digests.map((digest, k) => (digest === null ? null : this.messages.get(roster[k])?.get(digest)));
+    if (vector.includes(undefined)) throw new ToleranceExceeded('a decided message did not come: more than b peers are faulty');
     return { vector, notices: this.notices(digests) };
   }
 
@@ -332,7 +335,7 @@ export class Ballot {
 }
 
 /** The digest that more than half of all peers attest, or null. */
-function majority(column, peers) {
+export function majority(column, peers) {
   const votes = new Map();
   for (const digest of column) votes.set(digest, (votes.get(digest) ?? 0) + 1);
   return [...votes.keys()].find((digest) => 2 * votes.get(digest) > peers) ?? null;

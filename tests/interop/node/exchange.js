@@ -1,10 +1,10 @@
 // Chapter `exchange`: Scatter and Gather under deadlines. A generator as in chapter `broadcast`.
 
 import { Kind } from './broadcast.js';
-import { belongs } from './messages.js';
+import { belongs, slotText } from './messages.js';
 
 /** What I am to receive: one part from each sender. `owed`: Map from sender to { slot, announced }. */
-class Inbox {
+export class Inbox {
   received = new Map();
 
   constructor(run, owed) {
@@ -21,12 +21,36 @@ class Inbox {
     else if (this.received.has(sender)) return;
     this.received.set(sender, envelope);
   }
+
+  settled() {
+    return this.missing.size === 0;
+  }
+}
+
+/** Disclosures: a sender may owe several, and nobody has announced the hash of the whole. `owed`: list of { sender, slot }. */
+export class DisclosureInbox {
+  received = new Map();
+
+  constructor(run, owed) {
+    Object.assign(this, { run, places: new Set(owed.map(({ sender, slot }) => `${sender}/${slotText(slot)}`)) });
+  }
+
+  /** Keeps the first signed body of each slot that is owed to me (EXCH-2). */
+  take(envelope) {
+    const place = `${envelope.sender}/${slotText(envelope.slot)}`;
+    if (!this.places.has(place) || this.received.has(place)) return;
+    if (belongs(envelope, this.run, envelope.slot, envelope.sender)) this.received.set(place, envelope);
+  }
+
+  settled() {
+    return this.received.size === this.places.size;
+  }
 }
 
 /** Sends my parts and takes what comes until I have everything, or no honest part can be on its way (EXCH-1). */
 function* exchange(inbox, sends, until) {
   yield* sends;
-  while (inbox.missing.size) {
+  while (!inbox.settled()) {
     const arrival = yield { until };
     if (arrival === null) break;
     if (arrival.frame.kind === Kind.ENVELOPE) inbox.take(arrival.frame.envelope);

@@ -47,7 +47,8 @@ export function decodeGenesis(data) {
 
 export function checkGenesis({ config, roster }) {
   checkConfiguration(config);
-  if (config.distance_ratio === 0 || (config.tolerance !== 0 && config.margin === 0)) throw new ConfigurationError('a default left open');
+  const open = config.profile === 'btard' && config.distance_ratio === 0;
+  if (open || (config.tolerance !== 0 && config.margin === 0)) throw new ConfigurationError('a default left open');
   if (roster.length !== config.peers || !ascending(roster)) throw new ConfigurationError('not n ids in ascending order');
   if (!roster.every(admissible)) throw new ConfigurationError('an id that is no admissible key');
   readOptimizer(config.optimizer);

@@ -1,10 +1,12 @@
 // Chapter `majority_vote`: signs, counting, and the chunks that are shown. Pure functions; no peer plays this profile here.
 // Bit i mod 8, from the lowest, of byte ⌊i/8⌋ is entry i: set for +.
 
-import { concat, uint64 } from './bytes.js';
-import { chunkCount, chunkLength, expand, pathLength, treeHolds } from './encoding.js';
+import { cut, lengthOf, partition } from './butterfly_clip.js';
+import { concat, equal, uint64 } from './bytes.js';
+import { CHUNK_BYTES, chunkCount, chunkLength, chunkOf, expand, pathLength, treeHolds, treeLevels, treePath } from './encoding.js';
 
 const FORGED_SHARE = 0.5;
+export const MAX_CHUNK_BYTES = 2 ** 19;
 
 export const packedLength = (length) => Math.ceil(length / 8);
 
@@ -87,4 +89,55 @@ export function reportBytes(peers, detection, dimension) {
   let depth = 0;
   for (let count = chunkCount(packedLength(dimension)); count > 1; count = Math.ceil(count / 2)) depth += 1;
   return (peers + 1) * checkedChunks(detection) * (128 + 32 * depth + 8);
+}
+
+// -- Reports of a transcript --------------------------------------------------------------------------------
+
+const signsOf = (transcript, part) => lengthOf(partition(transcript.dimension, transcript.workers.length)[part]);
+const chosen = (transcript, part) => chosenChunks(transcript.randomness, part, signsOf(transcript, part), transcript.checked);
+
+/** The chosen chunks of a body, each followed by its path. */
+function show(body, indices) {
+  const levels = treeLevels(body);
+  return concat(indices.flatMap((index) => [chunkOf(body, index), treePath(levels, index)]));
+}
+
+/** What a worker's report shows of its gradient, and of the aggregate that it sent (SIGN-6). */
+export function shownChunks(transcript, worker, gradient, aggregate) {
+  const bounds = partition(transcript.dimension, transcript.workers.length);
+  const votes = bounds.map((bound, part) => show(packSigns(cut(gradient, bound), transcript.step), chosen(transcript, part)));
+  return [...votes, show(aggregate, chosen(transcript, transcript.workers.indexOf(worker)))];
+}
+
+/** The chunks that a worker's report shows, by part, and of its aggregate; null if the report is impossible (SIGN-6). */
+export function openedChunks(transcript, worker, message) {
+  const { workers, partHashes, aggregateHashes } = transcript;
+  const row = workers.indexOf(worker);
+  if (message.products.length || message.norms.length || message.chunks.length !== workers.length + 1) return null;
+  const roots = [...partHashes[row], aggregateHashes[row]];
+  const parts = [...workers.keys(), row];
+  const opened = message.chunks.map((shown, k) =>
+    readChunks(shown, roots[k], packedLength(signsOf(transcript, parts[k])), chosen(transcript, parts[k])));
+  return opened.includes(null) ? null : opened;
+}
+
+/** Aggregators whose shown chunks are not the majority of the shown votes, if everyone's are shown (SIGN-10). */
+export function openlyWrong(transcript, messages) {
+  const { workers } = transcript;
+  const opened = messages.map((message, row) => message && openedChunks(transcript, workers[row], message));
+  return opened.includes(null) ? [] : workers.filter((_, part) => !counts(transcript, part, opened));
+}
+
+function counts(transcript, part, opened) {
+  const length = signsOf(transcript, part);
+  let at = 0;
+  return chosen(transcript, part).every((index) => {
+    const size = chunkLength(packedLength(length), index);
+    const signs = Math.min(8 * size, length - 8 * CHUNK_BYTES * index);
+    const piece = (shown) => shown.subarray(at, at + size);
+    const right = majority(opened.map((shown) => piece(shown[part])), signs, transcript.step);
+    const same = equal(right, piece(opened[part].at(-1)));
+    at += size;
+    return same;
+  });
 }

@@ -144,7 +144,7 @@ function admit(state, peer, ready) {
 }
 
 function seat(state, peers, tolerated) {
-  const arrivals = [...state.arrivals, ...peers.map((peer) => ({ peer, step: state.step }))];
+  const arrivals = [...state.arrivals, ...peers.map((peer) => ({ peer, step: state.step + 1 }))];
   const probation = state.probation.filter(({ peer }) => !peers.includes(peer));
   return { ...state, roster: sorted([...state.roster, ...peers]), tolerated, arrivals, probation };
 }

@@ -1,7 +1,7 @@
 // Chapter `model`: the configuration and the inequalities that it must satisfy.
 
 import { ProtocolError } from './errors.js';
-import { reportBytes } from './majority_vote.js';
+import { MAX_CHUNK_BYTES, reportBytes } from './majority_vote.js';
 import { checkCode, groupSizeAt } from './redundant_code.js';
 
 export const MAX_PEERS = 1024;
@@ -9,7 +9,6 @@ const MAX_DIMENSION = 2 ** 32;
 const MAX_STEPS = 2 ** 32;
 const GREATEST_REAL = 2 ** 100;
 const LEAST_NORM = 2 ** -100;
-const MAX_CHUNK_BYTES = 2 ** 19;
 
 export const COUNT_FIELDS = ['peers', 'tolerated', 'dimension', 'steps', 'validators', 'liars', 'compression', 'group_size'];
 export const REAL_FIELDS = ['gradient_clip', 'radius_initial', 'radius_min', 'radius_max', 'residual_ratio', 'spread_ratio',
@@ -106,7 +105,7 @@ function checkTolerance({ tolerance: eta, margin: mu }) {
 }
 
 /** CODE-2 and CODE-9. */
-function checkGroups(c) {
+export function checkGroups(c) {
   checkCode(c.group_size, c.liars, c.compression);
   for (const [peers, tolerated, validators] of reachable(c.peers, c.tolerated, c.validators)) {
     require(peers - validators >= groupSizeAt(c.group_size, c.liars, tolerated), 'enough workers for a group');

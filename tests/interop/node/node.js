@@ -3,7 +3,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { Ballot, decodeFrame, encodeFrame, Kind, slotOf, Timing } from './broadcast.js';
 import { hex } from './bytes.js';
-import { ProtocolError } from './errors.js';
+import { ProtocolError, ToleranceExceeded } from './errors.js';
 import { exchanged } from './exchange.js';
 import { ANSWERS, ARCHIVED_PHASES, FRAME_COST, limitsFor, modest, phaseKey, REMEMBERED_PHASES } from './limits.js';
 import { mergeNotices, NO_NOTICES, Phase, proofOf, slotText } from './messages.js';
@@ -129,8 +129,10 @@ export class Node {
         return void this.doings.records.push(request.record);
       case 'aggregate':
         return void (this.doings.aggregate = request.content);
-      default:
+      case 'attempt':
         return void this.doings.states.push(request.state);
+      default:
+        return undefined;
     }
   }
 
@@ -182,13 +184,15 @@ export class Node {
 
   /** Resumes the phase's task with an arrival, or with null at its deadline. */
   feed(arrival) {
-    let step = this.task.next(arrival);
-    while (!step.done && step.value.send) {
-      this.send(step.value);
-      step = this.task.next();
+    try {
+      let step = this.task.next(arrival);
+      for (; !step.done && step.value.send; step = this.task.next()) this.send(step.value);
+      this.waiting = step.done ? null : step.value;
+      if (step.done) this.result = step.value;
+    } catch (error) {
+      if (!(error instanceof ToleranceExceeded)) throw error;
+      this.end(error.message, error);
     }
-    this.waiting = step.done ? null : step.value;
-    if (step.done) this.result = step.value;
   }
 
   /** Whatever can be done now: results, frames that were early, deadlines. */

@@ -1,9 +1,11 @@
 // Chapter `redundant_code`: frames, encoding, location, decoding. Pure functions; no peer plays this profile here.
 // A matrix is a list of its rows.
 
+import { allFinite, dot, float32Vector, float64Vector, foldingSum, norm } from './arithmetic.js';
+import { cut, lengthOf, partition } from './butterfly_clip.js';
 import { expand, hash } from './encoding.js';
 import { ProtocolError } from './errors.js';
-import { foldingSum } from './arithmetic.js';
+import { byLot, direction, DIRECTION_DEVIATION } from './mprng.js';
 
 const MAX_GROUP = 20;
 const GRID = 2 ** 20;
@@ -15,6 +17,10 @@ const SEGMENTS = 16;
 const SHORTEST_SEGMENT = 1024;
 const PROJECTIONS = 3;
 const LEAST_NORM = 2 ** -100;
+const REPORTED_ERROR = 1e-6;
+const AGGREGATE_ERROR = 1e-5;
+const DEVIATIONS = 8;
+const CLEARLY_OFF = 1 / 8;
 
 function require(holds, what) {
   if (!holds) throw new ProtocolError(what);
@@ -25,7 +31,7 @@ function require(holds, what) {
 /** The frame, rows × compression (CODE-1). */
 export function frame(rows, compression) {
   require(1 <= compression && compression <= rows && rows <= MAX_GROUP, 'a frame has 1 <= r_c <= r <= 20');
-  return Array.from({ length: rows }, (_, i) => frameRow(i, rows, compression).map((value) => Math.round(GRID * value) / GRID));
+  return Array.from({ length: rows }, (_, i) => frameRow(i, rows, compression).map((value) => Math.round(GRID * value) / GRID + 0));
 }
 
 function frameRow(i, rows, compression) {
@@ -237,6 +243,29 @@ export function decode(rows, coefficients, set, length) {
   return Float32Array.from(x.flat()).slice(0, length);
 }
 
+/** A row as it is counted, and whether it is possible (STEP-5, CODE-4). */
+export function readRow(content, length) {
+  const row = content.length === 4 * length ? float32Vector(content) : new Float32Array(length);
+  const possible = content.length === 4 * length && allFinite(row);
+  return [possible ? row : new Float32Array(length), possible];
+}
+
+/**
+ * The part of a group and the places of its suspects; throws if the group is undecodable (CODE-14): too few rows agree, the group
+ * is too small, or a row that is left out is not clearly off.
+ */
+export function decodeGroup(rows, { size, compression }, length, coins) {
+  require(rows.length >= size, 'undecodable: a group that is too small');
+  const coefficients = groupFrame(rows.length, size, compression);
+  const set = agreeing(rows, coefficients, Math.floor((size - compression) / 2), coins);
+  const part = decode(rows, coefficients, set, length);
+  const outside = rows.map((_, i) => i).filter((i) => !set.includes(i));
+  const limit = CLEARLY_OFF * norm(part);
+  const off = (i) => !(norm(encodeRow(part, coefficients[i]).map((entry, k) => entry - rows[i][k])) <= limit);
+  require(outside.every(off), 'undecodable: a row that is left out is not clearly off');
+  return { part, outside };
+}
+
 /** δ of CODE-6. */
 export const decodingBound = (rows, liars, compression, members = rows) =>
   UNIT * (Math.sqrt(Math.ceil(members / rows)) * conditioning(rows, liars, compression) + 1) * (1 + 2 ** -10) + SUMMATION;
@@ -257,6 +286,9 @@ export function deal(workers, size) {
   const count = Math.max(1, Math.floor(workers.length / size));
   return Array.from({ length: count }, (_, index) => workers.filter((__, k) => k % count === index));
 }
+
+/** The groups of a step, by lot. */
+export const drawGroups = (randomness, step, workers, size) => deal(byLot('btard/group', randomness, step, workers), size);
 
 function binomial(n, k) {
   if (k > n) return 0n;
@@ -291,4 +323,44 @@ function ratio(above, below) {
 // -- Reports --------------------------------------------------------------------------------------------------------------
 
 /** Σ_g max(‖g‖, 2⁻¹⁰⁰), a folding sum. */
-export const summed = (norms) => foldingSum(Array.from(norms, (size) => Math.max(size, LEAST_NORM)));
+const summed = (norms) => foldingSum(Array.from(norms, (size) => Math.max(size, LEAST_NORM)));
+
+/** What a worker sends of its gradient (CODE-11): by part, the combination of its row of the frame. */
+export function codedParts({ dimension, workers, groups }, worker, gradient) {
+  const group = groups.members.find((members) => members.includes(worker));
+  const row = groupFrame(group.length, groups.size, groups.compression)[group.indexOf(worker)];
+  return partition(dimension, workers.length).map((bound) => encodeRow(cut(gradient, bound), row));
+}
+
+/** ⟨z, g − ĝ⟩ and ‖g‖ of every part (CODE-12). */
+export function reportOf({ dimension, workers, randomness, aggregate }, gradient) {
+  const pairs = partition(dimension, workers.length).map((bound, j) => {
+    const [mine, center] = [cut(gradient, bound), cut(aggregate, bound)];
+    const difference = Float64Array.from(mine, (entry, k) => entry - center[k]);
+    return [dot(direction(randomness, j, lengthOf(bound)), difference), norm(mine)];
+  });
+  return { products: Float64Array.from(pairs, ([product]) => product), norms: Float64Array.from(pairs, ([, size]) => size) };
+}
+
+/** CODE-13. */
+export function possibleReport(level, parts, products, norms, chunks) {
+  if (products.length !== 8 * parts || norms.length !== 8 * parts || chunks.length) return false;
+  return allFinite(float64Vector(products)) && float64Vector(norms).every((size) => size >= 0 && size <= level);
+}
+
+/** Whether the reports about a part, by worker, add up (CODE-15). */
+export function addsUp(workers, groups, { products, norms }) {
+  const rows = groups.filter((group) => group.length).map((group) => group.map((worker) => workers.indexOf(worker)));
+  const alike = ([first, ...others]) => others.every((row) => products[row] === products[first] && norms[row] === norms[first]);
+  if (!rows.every(alike)) return false;
+  const first = rows.map(([row]) => row);
+  const threshold = DEVIATIONS * DIRECTION_DEVIATION * REPORTED_ERROR * summed(first.map((row) => norms[row]));
+  return Math.abs(foldingSum(first.map((row) => products[row]))) <= threshold;
+}
+
+/** Whether an applied part is the mean of the groups' recomputed parts, up to rounding (CODE-16). */
+export function rightAggregate(workers, groups, gradients, aggregate) {
+  const chosen = groups.filter((group) => group.length).map(([first]) => gradients[workers.indexOf(first)]);
+  const mean = Float64Array.from(aggregate, (_, k) => chosen.reduce((sum, gradient) => sum + gradient[k], 0) / chosen.length);
+  return norm(mean.map((entry, k) => aggregate[k] - entry)) <= AGGREGATE_ERROR * summed(chosen.map(norm)) / chosen.length;
+}

@@ -5,12 +5,19 @@
 //   gather     slot, workers, envelope, announced, work              → an envelope or null per worker
 //   gradient   parameters, stateHash, seed                           → float32 vector
 //   letters                                                          → envelopes
-//   record     record;  aggregate  content;  attempt  state          → nothing
+//   record     record;  aggregate  content                           → nothing
+//   attempt    state, plan;  judged  state, departures;  applied  state → nothing
+//
+// An observer has neither id nor key and sends nothing. It has two requests more:
+//
+//   verdict    trial, transcript                                     → the verdict that stands in the record
+//   contents   hashes, bounds                                        → the aggregate, or null if it is not known
 
 import { admissibleGradient, float64Vector, lowerMedian, vectorBytes } from './arithmetic.js';
-import { aggregateCharge, Departures, Fault, holdTrials, judgeOpenly, remainingTolerance, settleComplaints, ToleranceExceeded } from './bans.js';
+import { aggregateCharge, Departures, Fault, holdTrials, judgeOpenly, remainingTolerance, settleComplaints } from './bans.js';
 import { centeredClip, cut, initialRadii, lengthOf, nextRadii, partition } from './butterfly_clip.js';
 import { compareTuples, sorted } from './bytes.js';
+import { ProtocolError, ToleranceExceeded } from './errors.js';
 import { headAfter, Subject } from './log.js';
 import { chooseLetters, drawInspectors, endOfStep, inspections, isLetter, readLetters } from './membership.js';
 import { bodyHash, encodeBody, makeSlot, mergeNotices, NO_NOTICES, Phase, sameSlot, seal } from './messages.js';
@@ -39,18 +46,22 @@ export class Expelled extends Error {
 
 // -- State -------------------------------------------------------------------------------------------------
 
-/** The state before step 0 (STEP-1). */
-export function initialState(genesis, parameters) {
+/** The state before step 0 (STEP-1). Without parameters it is that of an observer. */
+export function initialState(genesis, parameters = null) {
   const { config, run, roster } = genesis;
-  const optimizer = initialOptimizerState(readOptimizer(config.optimizer), config.dimension);
-  const hashed = stateHash(parameters, optimizer);
-  if (hashed !== genesis.stateHash) throw new Error('the initial parameters are not those of the genesis record');
   return {
     config, run, roster, tolerated: config.tolerated, step: 0, attempt: 0,
     randomness: mprng.initialRandomness(run, roster), radii: initialRadii(config.dimension, config.radius_initial),
     head: run, records: 1, history: [], removals: [], last: null, work: 0, probation: [], arrivals: [], leavers: [],
-    replica: { parameters, optimizer, stateHash: hashed, kept: null }, pending: NO_NOTICES,
+    replica: parameters && initialReplica(genesis, parameters), pending: NO_NOTICES,
   };
+}
+
+function initialReplica({ config, stateHash: agreed }, parameters) {
+  const optimizer = initialOptimizerState(readOptimizer(config.optimizer), config.dimension);
+  const hashed = stateHash(parameters, optimizer);
+  if (hashed !== agreed) throw new ProtocolError('the initial parameters are not those of the genesis record');
+  return { parameters, optimizer, stateHash: hashed, kept: null };
 }
 
 const transcriptOf = (state, step) => state.history.find((past) => past.step === step);
@@ -78,11 +89,12 @@ const advance = (state, randomness = state.randomness) => ({ ...state, step: sta
 
 // -- The run ------------------------------------------------------------------------------------------------------
 
-/** A whole run. `peer`: { id, identity, leaves(state) }. Returns [how it ended, the last state]. */
+/** A whole run. `peer`: { id, identity, leaves(state) }, or { id: null } for an observer. Returns [how it ended, the last state]. */
 export function* run(peer, state) {
   while (state.step < state.config.steps) {
     state = yield* trainingStep(peer, state);
-    if (!state.roster.includes(peer.id)) return ['left', state];
+    yield { kind: 'applied', state };
+    if (peer.id && !state.roster.includes(peer.id)) return ['left', state];
   }
   while (state.step < state.config.steps + CLOSING_STEPS) state = yield* closingStep(peer, state);
   return ['closed', yield* close(peer, state)];
@@ -104,6 +116,7 @@ function* trainingStep(peer, state) {
 
 /** The gradient of a worker, what audits found, and the letters to bring. */
 function* prepare(peer, state, plan) {
+  if (!peer.id) return { gradient: null, accusations: [], letters: [] };
   const accusations = liesAboutMyPart(peer, state).map((accused) => ({ accused, step: state.step - 1 }));
   const past = transcriptOf(state, state.step - 2);
   const target = plan.targets.get(peer.id);
@@ -135,32 +148,34 @@ function liesAboutMyPart(peer, state) {
 
 /** The six phases. Throws Voided as soon as anyone leaves (STEP-3 to STEP-8). */
 function* attemptStep(peer, state, plan, work) {
-  yield { kind: 'attempt', state };
   const attempt = openAttempt(state, plan);
+  yield { kind: 'attempt', state, plan, workers: attempt.workers };
   const { gradient } = work;
   let messages;
 
   // Commit: bind everyone to its gradient and its share of randomness before anything is shown.
-  const opening = myOpening(peer, state);
-  const commit = commitMessage(peer, state, attempt, opening, work);
-  [state, messages] = yield* agree(peer, state, attempt, commit, new CommitRules());
+  const opening = () => myOpening(peer, state);
+  const commit = () => commitMessage(peer, state, attempt, opening(), work);
+  [state, messages] = yield* agree(peer, state, attempt, Phase.COMMIT, commit, new CommitRules());
   withCommits(attempt, state, messages);
 
   // Scatter and Aggregate: part j of every gradient goes to worker j, who aggregates and announces.
   const received = yield* scatter(peer, state, attempt, gradient);
   const mine = yield* myAggregate(peer, state, attempt, received.inputs);
-  [state, messages] = yield* agree(peer, state, attempt, aggregateMessage(mine, received.notices), new AggregateRules());
+  const announcement = () => aggregateMessage(mine, received.notices);
+  [state, messages] = yield* agree(peer, state, attempt, Phase.AGGREGATE, announcement, new AggregateRules());
   attempt.aggregateHashes = attempt.workers.map((worker) => messages.get(worker).aggregateHash);
 
   // Gather and Reveal: everyone gets every aggregate; then the shares of randomness are opened.
   const gathered = yield* gather(peer, state, attempt, mine);
-  const reveal = { kind: 'reveal', opening, accusations: gathered.accusations, notices: gathered.notices };
-  [state, messages] = yield* agree(peer, state, attempt, reveal, new RevealRules());
+  const reveal = () => ({ kind: 'reveal', opening: opening(), accusations: gathered.accusations, notices: gathered.notices });
+  [state, messages] = yield* agree(peer, state, attempt, Phase.REVEAL, reveal, new RevealRules());
   const randomness = mprng.combine([...messages.values()].map((message) => message.opening));
 
   // Report: what every part did to my gradient, projected on directions that nobody could foresee.
   const rules = new ReportRules(transcribe(state, attempt, randomness, gathered.aggregate));
-  [state, messages] = yield* agree(peer, state, attempt, reportMessage(rules.transcript, gradient), rules);
+  const report = () => reportMessage(rules.transcript, gradient);
+  [state, messages] = yield* agree(peer, state, attempt, Phase.REPORT, report, rules);
   const kept = received.inputs && { inputs: received.inputs, impossible: received.impossible };
   return applyStep(state, rules.transcript, kept, attempt.leaving);
 }
@@ -169,12 +184,10 @@ const myOpening = (peer, state) => peer.identity.withSecret((secret) => mprng.pr
 
 // -- An agreed phase ------------------------------------------------------------------------------------------
 
-const PHASES = { commit: Phase.COMMIT, aggregate: Phase.AGGREGATE, reveal: Phase.REVEAL, report: Phase.REPORT, closing: Phase.CLOSING };
-
-/** Broadcast, judge in the fixed order, record (BAN-1). Returns the state and the messages by sender. */
-function* agree(peer, state, attempt, message, rules) {
-  const slot = attempt.slot(PHASES[message.kind]);
-  const delivery = yield* broadcast(peer, state, slot, message);
+/** Broadcast, judge in the fixed order, record (BAN-1). `say` makes my message. Returns the state and the messages by sender. */
+function* agree(peer, state, attempt, phase, say, rules) {
+  const slot = attempt.slot(phase);
+  const delivery = yield* broadcast(peer, state, slot, say);
   const departures = new Departures(slot);
   const delivered = judgeOpenly(state, attempt, delivery.vector, rules, departures);
   let verdicts;
@@ -183,19 +196,22 @@ function* agree(peer, state, attempt, message, rules) {
   settleComplaints(state, delivered, departures);
   state = hearCandidates(state, delivered, rules, departures);
   if (departures.removals.length) state = remove(state, departures);
+  yield { kind: 'judged', state, departures };
   if (departures.out(peer.id) || departures.refused(peer.id)) throw new Expelled(state);
   if (departures.removals.length) throw new Voided(state);
   return [state, delivered];
 }
 
 /** Sends a message with what the channel told me to say, and gets everyone's. */
-function* broadcast(peer, state, slot, message) {
-  const said = message.kind === 'closing' ? message : { ...message, notices: mergeNotices(message.notices, state.pending) };
-  const envelope = seal(peer.identity, state.run, slot, state.head, encodeBody(said));
-  const { roster, tolerated } = state;
+function* broadcast(peer, state, slot, say) {
+  const { roster, tolerated, head } = state;
   const candidates = state.probation.map((candidate) => candidate.peer);
-  return yield { kind: 'broadcast', slot, roster, envelope, tolerated, work: workBefore(state, slot), candidates, head: state.head };
+  const envelope = peer.id && seal(peer.identity, state.run, slot, head, encodeBody(withNotices(say(), state.pending)));
+  return yield { kind: 'broadcast', slot, roster, envelope, tolerated, work: workBefore(state, slot), candidates, head, state };
 }
+
+const withNotices = (message, notices) =>
+  (message.kind === 'closing' ? message : { ...message, notices: mergeNotices(message.notices, notices) });
 
 /** How many gradients' time an honest peer may need before its message (BCAST-3). */
 function workBefore(state, slot) {
@@ -296,7 +312,7 @@ class CommitRules extends Rules {
 }
 
 /** VER-6: C1 by aggregators about t − 1, C4 by validators and inspectors about t − 2, in the first attempt only. */
-function mayAccuse(state, attempt, sender, { accused, step }) {
+export function mayAccuse(state, attempt, sender, { accused, step }) {
   const past = transcriptOf(state, step);
   if (attempt.number > 0 || !past || accused === sender) return false;
   const { inspectors, targets } = attempt.plan;
@@ -401,6 +417,10 @@ class AggregateRules extends Rules {
 
 /** Sends my aggregate to everyone and collects all (STEP-6). */
 function* gather(peer, state, attempt, mine) {
+  if (!peer.id) {
+    const aggregate = yield { kind: 'contents', hashes: attempt.aggregateHashes, bounds: attempt.bounds };
+    return { aggregate, notices: NO_NOTICES, accusations: [] };
+  }
   const part = attempt.workers.indexOf(peer.id);
   const slot = attempt.slot(Phase.GATHER, Math.max(0, part));
   const envelope = mine && seal(peer.identity, state.run, slot, state.head, vectorBytes(mine));
@@ -441,7 +461,7 @@ function transcribe(state, attempt, randomness, aggregate) {
     run: state.run, step: state.step, tolerated: state.tolerated, gradientClip: state.config.gradient_clip,
     seedRandomness: state.randomness, randomness, workers: attempt.workers, dimension: state.config.dimension,
     radii: attempt.radii, partHashes: attempt.partHashes, aggregateHashes: attempt.aggregateHashes, reports: [],
-    parameters: state.replica.parameters, stateHash: state.replica.stateHash, aggregate, settled: [], candidates: new Map(),
+    parameters: state.replica?.parameters ?? null, stateHash: state.replica?.stateHash, aggregate, settled: [], candidates: new Map(),
   };
 }
 
@@ -489,17 +509,19 @@ class ReportRules extends Rules {
 
 /** The update, the radii for the next step, the seats, and the next step (STEP-8). */
 function applyStep(state, transcript, kept, leaving) {
-  const optimizer = readOptimizer(state.config.optimizer);
-  const { replica } = state;
-  const [parameters, moments] = applyUpdate(optimizer, replica.parameters, transcript.aggregate, replica.optimizer);
   const medians = transcript.workers.map((_, part) => lowerMedian(transcript.reports.map((report) => report.norms[part])));
   const applied = {
     ...endOfStep(state, leaving),
     radii: { bounds: verification.boundsOf(transcript), radii: transcript.radii, medians: Float64Array.from(medians) },
-    replica: { parameters, optimizer: moments, stateHash: stateHash(parameters, moments), kept },
+    replica: state.replica && updated(state, transcript.aggregate, kept),
   };
   applied.history = [...applied.history.filter((past) => past.step === state.step - 1), transcript];
   return advance(applied, transcript.randomness);
+}
+
+function updated({ config, replica }, aggregate, kept) {
+  const [parameters, optimizer] = applyUpdate(readOptimizer(config.optimizer), replica.parameters, aggregate, replica.optimizer);
+  return { parameters, optimizer, stateHash: stateHash(parameters, optimizer), kept };
 }
 
 // -- Closing a run -----------------------------------------------------------------------------------------------------------
@@ -511,15 +533,16 @@ function* closingStep(peer, state) {
   const last = state.step === state.config.steps + CLOSING_STEPS - 1;
   for (;;) {
     try {
-      yield { kind: 'attempt', state };
       const attempt = openAttempt(state, plan);
-      const opening = myOpening(peer, state);
+      yield { kind: 'attempt', state, plan, workers: attempt.workers };
+      const opening = () => myOpening(peer, state);
+      const commit = () => commitMessage(peer, state, attempt, opening(), work);
       let messages;
-      [state, messages] = yield* agree(peer, state, attempt, commitMessage(peer, state, attempt, opening, work), new CommitRules(true));
+      [state, messages] = yield* agree(peer, state, attempt, Phase.COMMIT, commit, new CommitRules(true));
       if (last) return advance(state);
       withCommits(attempt, state, messages);
-      const reveal = { kind: 'reveal', opening, accusations: [], notices: NO_NOTICES };
-      [state, messages] = yield* agree(peer, state, attempt, reveal, new RevealRules(true));
+      const reveal = () => ({ kind: 'reveal', opening: opening(), accusations: [], notices: NO_NOTICES });
+      [state, messages] = yield* agree(peer, state, attempt, Phase.REVEAL, reveal, new RevealRules(true));
       return advance(state, mprng.combine([...messages.values()].map((message) => message.opening)));
     } catch (voided) {
       if (!(voided instanceof Voided)) throw voided;
@@ -532,13 +555,17 @@ function* closingStep(peer, state) {
 /** Signed final log heads; n_t − b_t equal ones are the closing record (STEP-11). */
 function* close(peer, state) {
   const slot = makeSlot(state.step, 0, Phase.CLOSING);
-  const delivery = yield* broadcast(peer, state, slot, { kind: 'closing', notices: NO_NOTICES });
-  const entries = delivery.vector.map((entry) =>
-    (entry && entry.message?.kind === 'closing' && entry.logHead === state.head && sameSlot(entry.slot, slot) ? entry : null));
-  if (entries.filter(Boolean).length < state.roster.length - state.tolerated) {
-    throw new ToleranceExceeded('fewer than n - b peers signed the same final log head');
-  }
+  const delivery = yield* broadcast(peer, state, slot, () => ({ kind: 'closing', notices: NO_NOTICES }));
+  const entries = closingEntries(state, slot, delivery.vector);
   yield { kind: 'record', record: { index: state.records, slot, entries, verdicts: [] } };
   return { ...state, records: state.records + 1 };
 }
 
+
+/** The entries of the closing record: those that name the agreed head. Throws unless there are enough. */
+export function closingEntries({ roster, tolerated, head }, slot, vector) {
+  const agreeing = (entry) => entry && entry.message?.kind === 'closing' && entry.logHead === head && sameSlot(entry.slot, slot);
+  const entries = vector.map((entry) => (agreeing(entry) ? entry : null));
+  if (entries.filter(Boolean).length < roster.length - tolerated) throw new ToleranceExceeded('fewer than n - b signed the same final head');
+  return entries;
+}

@@ -4,9 +4,12 @@ import { admissibleGradient, allFinite, dot, float32Vector, float64Vector, fold,
 import { cut, lengthOf, partition, residual } from './butterfly_clip.js';
 import { Fault } from './bans.js';
 import { concat } from './bytes.js';
+import { treeHash } from './encoding.js';
 import { Subject } from './log.js';
+import { packSigns } from './majority_vote.js';
 import { bodyHash } from './messages.js';
 import { direction, DIRECTION_DEVIATION, gradientSeed } from './mprng.js';
+import { codedParts, reportOf as codedReport } from './redundant_code.js';
 
 const C2_DEVIATIONS = 8;
 const ROUNDING_SLACK = 1 + 2 ** -40;
@@ -65,22 +68,20 @@ export function possibleReport(transcript, message) {
 
 // -- Public checks --------------------------------------------------------------------------------------------
 
-/** C2 (VER-3). */
-export function c2Holds(transcript, part, residualRatio) {
-  const threshold = C2_DEVIATIONS * DIRECTION_DEVIATION * residualRatio * transcript.radii[part];
-  return Math.abs(foldingSum(transcript.reports.map((report) => report.products[part]))) <= threshold;
-}
+/** C2 of a part (VER-3). */
+export const c2 = (products, radius, residualRatio) =>
+  Math.abs(foldingSum(products)) <= C2_DEVIATIONS * DIRECTION_DEVIATION * residualRatio * radius;
 
-/** C3 (VER-4). */
-export function c3Holds(transcript, part, distanceRatio) {
-  const near = transcript.reports.filter((report) => report.norms[part] <= distanceRatio * transcript.radii[part]);
-  return near.length >= transcript.tolerated + 1;
-}
+/** C3 of a part (VER-4). */
+export const c3 = (norms, radius, distanceRatio, tolerated) =>
+  norms.filter((size) => size <= distanceRatio * radius).length >= tolerated + 1;
 
 /** Parts that fail C2 or C3 and have stood no trial. */
 export function failingParts(transcript, config) {
-  const holds = (part) => c2Holds(transcript, part, config.residual_ratio) && c3Holds(transcript, part, config.distance_ratio);
-  return transcript.workers.map((_, part) => part).filter((part) => !holds(part) && !transcript.settled.includes(transcript.workers[part]));
+  const { reports, radii, tolerated, workers, settled } = transcript;
+  const holds = (part) => c2(reports.map(({ products }) => products[part]), radii[part], config.residual_ratio)
+    && c3(reports.map(({ norms }) => norms[part]), radii[part], config.distance_ratio, tolerated);
+  return workers.map((_, part) => part).filter((part) => !holds(part) && !settled.includes(workers[part]));
 }
 
 // -- Private checks ---------------------------------------------------------------------------------------------
@@ -106,14 +107,28 @@ export function* recomputeGradient(transcript, peer) {
 /** The hashes of the parts of a gradient. */
 export const hashesOf = (gradient, bounds) => bounds.map((bound) => bodyHash(vectorBytes(cut(gradient, bound))));
 
+/** What a worker announces in each profile: the hashes of what it sends, and the numbers of its report. */
+const PROFILES = {
+  btard: { hashes: (transcript, worker, gradient) => hashesOf(gradient, boundsOf(transcript)), report: reportOf },
+  'majority-vote': {
+    hashes: (transcript, worker, gradient) => boundsOf(transcript).map((bound) => treeHash(packSigns(cut(gradient, bound), transcript.step))),
+    report: () => ({ products: new Float64Array(), norms: new Float64Array() }),
+  },
+  'redundant-code': {
+    hashes: (transcript, worker, gradient) => codedParts(transcript, worker, gradient).map((row) => bodyHash(vectorBytes(row))),
+    report: codedReport,
+  },
+};
+
 /** C4 and trials (VER-7): what is wrong with a worker's announcements, as a finding; null if nothing is. */
 export function examineWorker(transcript, worker, gradient) {
   const row = transcript.workers.indexOf(worker);
   const announced = transcript.partHashes[row];
-  if (hashesOf(gradient, boundsOf(transcript)).some((hashed, j) => hashed !== announced[j])) {
+  const profile = PROFILES[transcript.profile ?? 'btard'];
+  if (profile.hashes(transcript, worker, gradient).some((hashed, j) => hashed !== announced[j])) {
     return { peer: worker, fault: Fault.WRONG_HASH, correction: new Uint8Array() };
   }
-  const truth = reportOf(transcript, gradient);
+  const truth = profile.report(transcript, gradient);
   if (sameReport(truth, transcript.reports[row])) return null;
   return { peer: worker, fault: Fault.WRONG_REPORT, correction: reportBytes(truth) };
 }
@@ -131,8 +146,12 @@ export function* inspect(transcript, candidate) {
 
 // -- Trials ----------------------------------------------------------------------------------------------------
 
-/** The verdict of a trial (VER-8): a function of the transcript and of recomputed gradients. */
+/** How many gradients the trial of an aggregator recomputes (VER-12): the members of a group share one. */
+export const distinctGradients = ({ workers, groups }) => (groups ? groups.members.filter((group) => group.length > 0).length : workers.length);
+
+/** The verdict of a trial (VER-8): a function of the transcript and of recomputed gradients. An observer reads it. */
 export function* judge(trial, transcript, residualRatio) {
+  if (transcript.parameters === null) return yield { kind: 'verdict', trial, transcript };
   if (trial.subject === Subject.AGGREGATE) return { trial, findings: yield* tryAggregator(transcript, trial.accused, residualRatio) };
   if (trial.subject === Subject.WORKER) {
     const finding = examineWorker(transcript, trial.accused, yield* recomputeGradient(transcript, trial.accused));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,10 @@ def load_operations() -> None:
         import_module(f"btard.conformance.vectors.{name}")
 
 
-def chapters() -> Iterator[Chapter]:
-    """All vectors, freshly made with the reference; raises :class:`VectorError` where they contradict it."""
-    for name in CHAPTERS:
-        yield import_module(f"btard.conformance.vectors.{name}").chapter()
+@cache
+def chapters() -> tuple[Chapter, ...]:
+    """All vectors, made with the reference; raises :class:`VectorError` where they contradict it."""
+    return tuple(import_module(f"btard.conformance.vectors.{name}").chapter() for name in CHAPTERS)
 
 
 def contents(chapter: Chapter) -> dict[str, bytes]:
