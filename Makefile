@@ -6,6 +6,7 @@ RUN := runs/train
 TRAIN := --task digits --peers 16 --byzantine 7 --attack sign-flip --attack-start 10 --steps 200 --baseline clean,mean
 
 FUZZ_SECONDS ?= 60
+NODE_PEER := tests/interop/node
 
 .PHONY: fuzz train test checks thorough bench seeds attacks interop docs gpu clean
 
@@ -13,7 +14,7 @@ train: $(VENV)/installed  ## A swarm of 16 with 7 attackers trains on real data;
 	$(BIN)/btard train $(TRAIN) --out $(RUN) --overwrite
 	$(BIN)/btard audit $(RUN)
 
-test: checks  ## Everything that CI runs.
+test: checks $(NODE_PEER)/node_modules  ## Everything that CI runs.
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 checks: $(VENV)/installed-dev  ## Style, types, import contracts, specification in step with the code.
@@ -24,7 +25,7 @@ checks: $(VENV)/installed-dev  ## Style, types, import contracts, specification 
 	$(BIN)/python -m cogapp --check --check-fail-msg "run 'make docs'" -I spec spec/*.md
 	$(BIN)/python tests/tools/requirements.py --check
 
-thorough: $(VENV)/installed-dev  ## All tests, the long ones too, with more examples.
+thorough: $(VENV)/installed-dev $(NODE_PEER)/node_modules  ## All tests, the long ones too, with more examples.
 	BTARD_THOROUGH=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 seeds: $(VENV)/installed-dev  ## The tests that draw examples, with 100 different seeds; an hour.
@@ -45,13 +46,18 @@ fuzz: $(VENV)/installed-dev  ## Coverage-guided fuzzing of the decoder for a min
 	mkdir -p runs/corpus
 	$(BIN)/python -m tests.fuzz_decoder runs/corpus tests/corpus -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=runs/
 
-docs: $(VENV)/installed-dev  ## Bring code blocks and the requirement matrix in spec/ up to date.
+docs: $(VENV)/installed-dev  ## Bring vectors, code blocks and the requirement matrix in spec/ up to date.
+	$(BIN)/btard vectors write
 	$(BIN)/python -m cogapp -r -I spec spec/*.md
 	$(BIN)/python tests/tools/requirements.py
 
 gpu: $(VENV)/installed-dev  ## The main job and the reproducibility tests on CUDA.
 	$(BIN)/python -m pytest -m "not slow" tests/unit -k "cuda or reproducible"
 	$(BIN)/btard train $(TRAIN) --device cuda --out runs/gpu --overwrite
+
+$(NODE_PEER)/node_modules: $(NODE_PEER)/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix $(NODE_PEER) --silent --no-audit --no-fund; \
+	else echo "there is no npm: the peer for Node is not tested"; fi
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks import (
     bench_broadcast,
     bench_centered_clip,
+    bench_conformance,
     bench_decoding,
     bench_machine,
     bench_profiles,
@@ -14,7 +15,15 @@ from tests.benchmarks import (
 
 def main() -> None:
     """Run all benchmarks and print one line per number."""
-    for module in (bench_centered_clip, bench_decoding, bench_profiles, bench_step, bench_broadcast, bench_machine):
+    for module in (
+        bench_centered_clip,
+        bench_decoding,
+        bench_profiles,
+        bench_step,
+        bench_broadcast,
+        bench_machine,
+        bench_conformance,
+    ):
         for name, ratio, target in module.run():
             print(f"{ratio:10.3f}  target {target:8}  {name}", flush=True)
 

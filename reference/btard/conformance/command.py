@@ -55,7 +55,7 @@ def conform_command(
     attack: Annotated[
         str | None, typer.Option(help="Attacks of the runs, separated by commas; default: all in turn.")
     ] = None,
-    examples: Annotated[int, typer.Option(min=0, help="How many runs, over all profiles.")] = 30,
+    examples: Annotated[int, typer.Option(min=0, help="How many runs, over all profiles.")] = 60,
     seats: Annotated[int, typer.Option(min=1, max=8, help="How many seats of a run the implementation takes.")] = 1,
     vectors: Annotated[bool, typer.Option(help="Whether the vectors are tested, too.")] = True,
     timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each answer.")] = 10.0,

@@ -38,7 +38,7 @@ class Settings:
     command: str
     profiles: tuple[str, ...] = PROFILES
     attacks: tuple[str, ...] = ATTACKS
-    examples: int = 30
+    examples: int = 60
     """How many runs, over all profiles."""
     seats: int = 1
     timeout: float = 10.0

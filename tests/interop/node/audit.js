@@ -98,7 +98,7 @@ class Auditor {
         return undefined;
       case 'judged':
         this.removals = request.state.removals;
-        return undefined;
+        return this.checkReplica(request);
       case 'applied':
         this.removals = request.state.removals;
         return undefined;
@@ -136,6 +136,11 @@ class Auditor {
 
   check(holds, reason) {
     if (!holds) throw new BadRecord(this.index, reason);
+  }
+
+  /** With recomputation, the state hash of a majority is that of the parameters that I have followed. */
+  checkReplica({ state, agreedHash }) {
+    this.check(!agreedHash || !state.replica || state.replica.stateHash === agreedHash, 'another state hash than the recomputed one');
   }
 
   readVerdict({ trial, transcript }) {

@@ -6,7 +6,8 @@
 //   gradient   parameters, stateHash, seed                           → float32 vector
 //   letters                                                          → envelopes
 //   record     record;  aggregate  content                           → nothing
-//   attempt    state, plan;  judged  state, departures;  applied  state → nothing
+//   attempt    state, plan;  applied  state                          → nothing
+//   judged     state, departures, agreedHash: of a Commit            → nothing
 //
 // An observer has neither id nor key and sends nothing. It has two requests more:
 //
@@ -67,7 +68,7 @@ function initialReplica({ config, stateHash: agreed }, parameters) {
 const transcriptOf = (state, step) => state.history.find((past) => past.step === step);
 
 /** Validators, targets and inspectors of a step, drawn once (STEP-2). */
-function planStep(state) {
+export function planStep(state) {
   const most = validatorCount(state.roster.length, state.tolerated, state.config.validators);
   const validators = mprng.drawValidators(state.randomness, state.step, state.roster, most);
   const audited = transcriptOf(state, state.step - 2)?.workers ?? [];
@@ -196,7 +197,7 @@ function* agree(peer, state, attempt, phase, say, rules) {
   settleComplaints(state, delivered, departures);
   state = hearCandidates(state, delivered, rules, departures);
   if (departures.removals.length) state = remove(state, departures);
-  yield { kind: 'judged', state, departures };
+  yield { kind: 'judged', state, departures, agreedHash: rules.stateHash };
   if (departures.out(peer.id) || departures.refused(peer.id)) throw new Expelled(state);
   if (departures.removals.length) throw new Voided(state);
   return [state, delivered];

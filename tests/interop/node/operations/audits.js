@@ -2,6 +2,8 @@
 
 import { auditLog, BadRecord, followLog, genesisOf, keptAggregates } from '../audit.js';
 import { ProtocolError } from '../errors.js';
+import { Phase } from '../messages.js';
+import { planStep } from '../step.js';
 import { quadratic } from '../task.js';
 import { bytes, integerForm, real, slotForm, vectorForm } from './forms.js';
 import { membershipForm, removalForm } from './membership.js';
@@ -54,9 +56,10 @@ function removals({ log }) {
 function next({ log }) {
   const { broadcast, attempt } = lastRequests(log);
   const { slot, roster, tolerated, head, work, state } = broadcast;
+  const { validators, targets } = slot.phase === Phase.CLOSING ? planStep(state) : attempt.plan;
   return {
     slot: slotForm(slot), roster, tolerated, head, index: integerForm(state.records), work,
-    validators: attempt.plan.validators, targets: [...attempt.plan.targets], workers: attempt.workers,
+    validators, targets: [...targets], workers: roster.filter((peer) => !validators.includes(peer)),
   };
 }
 
@@ -66,7 +69,8 @@ function members({ log }) {
 }
 
 function replay({ log, aggregates, task }) {
-  const { dimension, mu, smoothness, noise } = task;
+  const { name, dimension, mu, smoothness, noise } = task;
+  if (name !== 'quadratic') throw new ProtocolError('an unknown task');
   const gradients = quadratic({ dimension, mu: real(mu), smoothness: real(smoothness), noise: real(noise) });
   const steps = [];
   let plan;
