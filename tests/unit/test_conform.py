@@ -66,12 +66,16 @@ def test_a_program_that_claims_to_have_everything_is_unmasked(program: Any) -> N
         ("did not answer", "time.sleep(60)"),
         ("no JSON object", "print('[1]', flush=True); continue_()"),
         ("no JSON", "print('{nonsense', flush=True); continue_()"),
+        ("without being asked", "print('{}\\n{}', flush=True); continue_()"),
         ("form of doings", "print('{\"send\": [[1, 2, 3]]}', flush=True); continue_()"),
         ("form of doings", "print('{\"sends\": []}', flush=True); continue_()"),
         ("form of doings", "print('{\"unsupported\": true}', flush=True); continue_()"),
     ],
 )
-def test_crashes_silence_and_nonsense_are_results(program: Any, what: str, line: str, tmp_path: Path) -> None:
+def test_crashes_silence_and_nonsense_are_results(
+    program: Any, what: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oracle, "SHRINKING", 2.0)
     faulty = program(f"""
         class Silent(Exception): pass
         def continue_(): raise Silent
@@ -90,7 +94,7 @@ def test_crashes_silence_and_nonsense_are_results(program: Any, what: str, line:
                     pass
         peer.serve = serve
     """)
-    report = conform(settings(faulty, timeout=2.0, examples=1, out=tmp_path))
+    report = conform(settings(faulty, timeout=1.0, examples=1, out=tmp_path))
     assert report.verdict == "failed" and report.named[:1] == ["CONF-5"]
     assert what in report.runs[0].played.found[0].sentence
 

@@ -16,6 +16,7 @@ from btard.protocol.arithmetic import Float64, float64_vector
 from btard.protocol.bans import Departure, Fault
 from btard.protocol.log import Subject
 from btard.protocol.messages import Phase, Slot
+from btard.protocol.model import BTARD, MAJORITY_VOTE, REDUNDANT_CODE
 
 
 class Attribution(NamedTuple):
@@ -49,7 +50,7 @@ ATTRIBUTIONS = {
     "header.log_head": decided("any message: log head", "LOG-3"),
     "header.signature": decided("any message: signature", "ID-3 MSG-1"),
     "body": decided("any message: form of the body", "MSG-5 ENC-4"),
-    "commit.part_hashes": decided("Commit: part hashes", "MPRNG-6 ARITH-4 CLIP-1 STEP-3 CODE-4 SIGN-1"),
+    "commit.part_hashes": decided("Commit: part hashes", "MPRNG-6 CODE-10 SIGN-1 ARITH-4 CLIP-1 STEP-3"),
     "commit.commitment": decided("Commit: commitment", "MPRNG-2 MPRNG-1"),
     "commit.state_hash": decided("Commit: state hash", "UPD-1 UPD-4 UPD-8 STEP-8"),
     "commit.accusations": decided("Commit: accusations", "VER-5 VER-7 VER-6"),
@@ -116,6 +117,16 @@ NEARLY = 1e-4
 
 
 # -- What the values say ---------------------------------------------------------------------------
+
+
+OTHERS = {BTARD: ("SIGN", "CODE"), MAJORITY_VOTE: ("CODE", "CLIP-2", "CLIP-3", "CLIP-5"), REDUNDANT_CODE: ("SIGN",)}
+"""Requirements, or chapters, that decide about nothing in a run of a profile."""
+
+
+def of_profile(requirements: Iterable[str], profile: str) -> tuple[str, ...]:
+    """Without those of other profiles."""
+    foreign = OTHERS.get(profile, ())
+    return tuple(id for id in requirements if id not in foreign and id.partition("-")[0] not in foreign)
 
 
 def likeliest(key: str, slot: Slot | None = None, wanted: Any = None, given: Any = None) -> tuple[str, ...]:
@@ -194,8 +205,8 @@ def about_part_hashes(slot: Slot, wanted: Any, given: Any) -> str:
     if len(wanted) != len(given):
         return "STEP-3 STEP-2"
     if any(one == other for one, other in zip(wanted, given, strict=True)):
-        return "CLIP-1 SIGN-1"
-    return "MPRNG-6 STEP-9" if slot.attempt else ""
+        return "CLIP-1 CODE-4 SIGN-1"
+    return "MPRNG-6 STEP-9 CODE-11" if slot.attempt else ""
 
 
 def about_accusations(slot: Slot, wanted: Any, given: Any) -> str:

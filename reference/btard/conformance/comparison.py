@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
-from btard.conformance.attribution import ATTRIBUTIONS, likeliest
+from btard.conformance.attribution import ATTRIBUTIONS, likeliest, of_profile
 from btard.protocol.broadcast import Answer, Ask, Frame, Offer, Relay, decode_frame
 from btard.protocol.log import Record
 from btard.protocol.messages import ECHO, GATHERED, Echo, Envelope, Phase, Slot
@@ -158,8 +158,9 @@ def read_body(envelope: Envelope) -> Content:
     return {key if key in ATTRIBUTIONS else "body": value for key, value in {**content, **notices}.items()}
 
 
-def differences(expected: Done, actual: Done) -> list[Difference]:
-    """What differs, in the order of the attributions: contents before what is missing or too much."""
+def differences(expected: Done, actual: Done, profile: str = "") -> list[Difference]:
+    """What differs, in the order of the attributions: contents before what is missing or too much. If ``profile`` names
+    that of the run, requirements of others are not named."""
     here, there = sorted_things(expected), sorted_things(actual)
     found: list[Difference] = []
     for identity in {**here, **there}:
@@ -169,7 +170,8 @@ def differences(expected: Done, actual: Done) -> list[Difference]:
         found.extend(alone(thing, "is missing", thing.content, None) for thing in wanted[len(given) :])
         found.extend(alone(thing, "comes unexpectedly", None, thing.content) for thing in given[len(wanted) :])
     found = sorted(dict.fromkeys(found), key=lambda difference: ORDER[difference.key])
-    return gave_up(expected, actual, found) + found
+    found = gave_up(expected, actual, found) + found
+    return [difference._replace(speaking=of_profile(difference.requirements, profile)) for difference in found]
 
 
 def alone(thing: Thing, how: str, wanted: Content | None, given: Content | None) -> Difference:

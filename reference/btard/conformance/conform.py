@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ PASSED, FAILED, UNSUPPORTED = "passed", "failed", "unsupported"
 EXIT_CODES = {PASSED: 0, FAILED: 1, UNSUPPORTED: 3}
 MOST_MISBEHAVIOURS = 5
 """Vectors at which the program crashes or is silent, before no more are tried."""
+SHRINKING = 30.0
+"""For how many seconds smaller runs are sought that fail, too."""
 SHOWN = 10
 """How many failed vectors a report for people lists."""
 
@@ -242,7 +245,12 @@ def play_once(example: Example, settings: Settings) -> Played:
 
 def shrunk(number: int, example: Example, settings: Settings) -> RunResult:
     """A failed run made smaller, and saved. Source: CONF-6."""
-    smallest = shrink(example, lambda candidate: bool(play_once(candidate, settings).found))  # requirement: CONF-6
+    deadline = time.monotonic() + SHRINKING
+
+    def fails(candidate: Example) -> bool:
+        return time.monotonic() < deadline and bool(play_once(candidate, settings).found)
+
+    smallest = shrink(example, fails)  # requirement: CONF-6
     return replay(smallest, settings, number)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import shlex
+import signal
 import subprocess
 import time
 from collections import deque
@@ -23,6 +24,8 @@ MAX_LINE = 1 << 26
 """Most bytes of one answer."""
 KEPT_EXCHANGES = 200_000
 """How many requests are kept for a failure's file at most; the runs of an oracle are far shorter."""
+STARTING = 30.0
+"""Seconds that the first answer may take longer: programs need time to start."""
 FAREWELL = 2.0
 """Seconds that a program has to end after ``bye``."""
 
@@ -47,11 +50,16 @@ class Subject:
         self.exchanged: deque[tuple[str, str]] = deque(maxlen=KEPT_EXCHANGES)
         """Requests and answers, the latest last."""
         self.errors = TemporaryFile()  # noqa: SIM115  closed with the program
-        self.rest = b""
+        self.rest, self.silent, self.started = b"", False, False
         words = split(command)
         try:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0
+                words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self.errors,
+                bufsize=0,
+                start_new_session=True,  # so that what it starts can be ended with it
             )
         except OSError as error:
             self.errors.close()
@@ -73,11 +81,14 @@ class Subject:
 
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """The answer to one request, a JSON object. Raises :class:`Misbehaved`."""
+        if self.rest:
+            raise Misbehaved(f"it speaks without being asked: {shortened(self.rest)}")
         request = json.dumps({"do": do, **fields}, separators=(",", ":"))
         self.exchanged.append((request, ""))
-        deadline = time.monotonic() + self.timeout
+        deadline = time.monotonic() + self.timeout + (0.0 if self.started else STARTING)
         self.write(request.encode() + b"\n", deadline, do)
         line = self.read_line(deadline, do)
+        self.started = True
         self.exchanged[-1] = request, line.decode(errors="replace")
         try:
             answer = json.loads(line)
@@ -102,6 +113,7 @@ class Subject:
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_WRITE)
             if not selector.select(max(0.0, deadline - time.monotonic())):
+                self.silent = True
                 raise Misbehaved(f"it did not read '{do}' within {self.timeout:g} s{self.last_words()}")
 
     def read_line(self, deadline: float, do: str) -> bytes:
@@ -109,6 +121,7 @@ class Subject:
         while b"\n" not in self.rest:
             left = deadline - time.monotonic()
             if left <= 0 or not self.selector.select(left):
+                self.silent = True
                 raise Misbehaved(f"it did not answer '{do}' within {self.timeout:g} s{self.last_words()}")
             data = self.output.read(1 << 16)
             if not data:
@@ -136,9 +149,9 @@ class Subject:
             self.input.write(b'{"do":"bye"}\n')
             self.input.close()
         try:
-            self.process.wait(FAREWELL)
+            self.process.wait(0.0 if self.silent else FAREWELL)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
         self.output.close()
         self.errors.close()

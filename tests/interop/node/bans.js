@@ -58,7 +58,7 @@ export function remainingTolerance(tolerated, removals) {
 }
 
 /** Who can be convicted although it has no seat: candidates, and members that have just left. */
-export const withoutSeat = (state) => new Set([...state.leavers, ...state.probation.map(({ peer }) => peer)]);
+const withoutSeat = (state) => new Set([...state.leavers, ...state.probation.map(({ peer }) => peer)]);
 
 // -- Public violations and evidence -----------------------------------------------------------------------------
 
@@ -109,12 +109,12 @@ function punishEvidence(state, attempt, delivered, departures) {
 }
 
 /** What a proof proves against its signer (BAN-7); null if nothing. */
-export function provenFault(state, attempt, proof, message) {
+function provenFault(state, attempt, proof, message) {
   if (proof.length === 2) return equivocation(state.run, ...proof) ? Fault.EQUIVOCATION : null;
   return provesMismatch(state, attempt, proof[0], message) ? Fault.MISMATCHED_PART : null;
 }
 
-export function equivocation(run, first, second) {
+function equivocation(run, first, second) {
   const alike = first.run === run && second.run === run && first.sender === second.sender && sameSlot(first.slot, second.slot);
   return alike && first.digest !== second.digest && first.authentic && second.authentic;
 }

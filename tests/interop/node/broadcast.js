@@ -319,10 +319,12 @@ export class Ballot {
   /** BCAST-8. */
   notices(digests) {
     const echoes = [...this.echoes.values()].flatMap((versions) => [...versions.values()]);
-    const differs = (echo) => echo.sender !== this.place.identity.id && echo.message.vector.some((digest, k) => digests[k] !== null && digest !== digests[k]);
+    const mine = (echo) => echo.sender === this.place.identity.id;
+    const differs = (echo) => !mine(echo) && echo.message.vector.some((digest, k) => digests[k] !== null && digest !== digests[k]);
     return {
       complaints: sorted(this.complaints),
-      evidence: [...this.messages.values(), ...this.echoes.values()].filter((versions) => versions.size >= VERSIONS)
+      evidence: this.place.roster.flatMap((peer) => [this.messages.get(peer), this.echoes.get(peer)])
+        .filter((versions) => versions?.size >= VERSIONS)
         .map((versions) => proofOf([...versions.values()].slice(0, 2).map((envelope) => envelope.header))),
       echoes: echoes.filter(differs).slice(0, MAX_ECHOES),
     };

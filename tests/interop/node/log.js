@@ -15,7 +15,7 @@ export const Subject = Object.freeze({ WORKER: 0, AGGREGATE: 1, CANDIDATE: 2 });
 // -- Genesis ---------------------------------------------------------------------------------------------
 
 /** CDDL genesis-content. */
-export function genesisContent({ config, roster, stateHash }) {
+function genesisContent({ config, roster, stateHash }) {
   const settings = new Map([
     ...COUNT_FIELDS.map((name) => [name, config[name]]),
     ...REAL_FIELDS.map((name) => [name, vectorBytes(Float64Array.of(config[name]))]),
@@ -25,7 +25,7 @@ export function genesisContent({ config, roster, stateHash }) {
 }
 
 /** LOG-1. */
-export const runId = (genesis) => hash('btard/run', encode(genesisContent(genesis)));
+const runId = (genesis) => hash('btard/run', encode(genesisContent(genesis)));
 
 export function makeGenesis(config, roster, stateHash) {
   const genesis = { config, roster, stateHash };
@@ -45,7 +45,7 @@ export function decodeGenesis(data) {
   return genesis;
 }
 
-export function checkGenesis({ config, roster }) {
+function checkGenesis({ config, roster }) {
   checkConfiguration(config);
   const open = config.profile === 'btard' && config.distance_ratio === 0;
   if (open || (config.tolerance !== 0 && config.margin === 0)) throw new ConfigurationError('a default left open');
@@ -54,7 +54,7 @@ export function checkGenesis({ config, roster }) {
   readOptimizer(config.optimizer);
 }
 
-export function readConfiguration(item) {
+function readConfiguration(item) {
   const names = [...COUNT_FIELDS, ...REAL_FIELDS, 'profile', 'task', 'optimizer'];
   if (!(item instanceof Map) || item.size !== names.length || !names.every((name) => item.has(name))) {
     throw new MessageError('not exactly the specified fields');
@@ -115,5 +115,3 @@ export function decodeRecord(data) {
     verdicts: listOf(verdicts, readVerdict, MAX_VERDICTS),
   };
 }
-
-

@@ -8,7 +8,7 @@ import { CHUNK_BYTES, chunkCount, chunkLength, chunkOf, expand, pathLength, tree
 const FORGED_SHARE = 0.5;
 export const MAX_CHUNK_BYTES = 2 ** 19;
 
-export const packedLength = (length) => Math.ceil(length / 8);
+const packedLength = (length) => Math.ceil(length / 8);
 
 /** The bytes of `length` bits that `bit` gives. */
 function packed(length, bit) {
@@ -21,7 +21,7 @@ const isSet = (bytes, i) => ((bytes[i >> 3] >> (i & 7)) & 1) === 1;
 
 /** SIGN-2: + where i + t is even. */
 const nullSign = (i, step) => (BigInt(i) + BigInt(step)) % 2n === 0n;
-export const nullSigns = (length, step) => packed(length, (i) => nullSign(i, step));
+const nullSigns = (length, step) => packed(length, (i) => nullSign(i, step));
 
 /** The signs of a vector (SIGN-1). */
 export const packSigns = (vector, step) => packed(vector.length, (i) => vector[i] > 0 || (vector[i] === 0 && nullSign(i, step)));
@@ -70,7 +70,7 @@ export function chosenChunks(randomness, part, length, count) {
 }
 
 /** The chunks that `shown` holds if they belong to the body of that tree hash, else null (SIGN-6). */
-export function readChunks(shown, root, length, indices) {
+function readChunks(shown, root, length, indices) {
   const chunks = [];
   let at = 0;
   for (const index of indices) {

@@ -1,11 +1,11 @@
 // Chapter `messages` and messages.cddl: the envelope, the bodies, what is signed, and what is read strictly.
 
-import { ascending, compareTuples, hex, raw, sorted, unhex } from './bytes.js';
+import { ascending, compareTuples, hex, sorted, unhex } from './bytes.js';
 import { decode, encode, hash, shape, treeHash } from './encoding.js';
 import { ProtocolError } from './errors.js';
 import { verify } from './identity.js';
 
-export const VERSION = 1;
+const VERSION = 1;
 export const Phase = Object.freeze({
   COMMIT: 0, SCATTER: 1, AGGREGATE: 2, GATHER: 3, REVEAL: 4, REPORT: 5, CLOSING: 6, PETITION: 7, PROBATION: 8,
   AUDIT: 9, COMMIT_TRIAL: 10, COMMIT_VOTE: 11, REPORT_TRIAL: 12, REPORT_VOTE: 13, BALLOT: 14, TALLY: 15,
@@ -14,13 +14,13 @@ const RANKS = [9, 0, 10, 11, 1, 14, 2, 3, 15, 4, 5, 12, 13, 6, 7, 8];
 export const AGREED = [0, 2, 4, 5, 6, 11, 13];
 export const rank = (phase) => RANKS.indexOf(phase);
 
-export const ECHO = 1; // the part of an echo's slot
-export const MAX_NOTICES = 1024;
+const ECHO = 1; // the part of an echo's slot
+const MAX_NOTICES = 1024;
 export const MAX_ECHOES = 8;
 export const MAX_LETTERS = 64;
 const MAX_STATEMENTS = 4096;
 const MAX_CHUNKS = 1025;
-export const ENVELOPE_OVERHEAD = 512;
+const ENVELOPE_OVERHEAD = 512;
 export const MAX_AGREED_BODY = 4096 + 1024 * 1024;
 const BODY_SHAPE = shape(45149, 4);
 const ECHO_SHAPE = shape(1 + 1024, 1);
@@ -100,7 +100,7 @@ function readHeader(item) {
 }
 
 /** An envelope whose body is replaced by its hash: evidence of constant size. */
-export class SignedHeader {
+class SignedHeader {
   constructor({ run, slot, sender, logHead }, hashedBody, signature) {
     Object.assign(this, { run, slot, sender, logHead, bodyHash: hashedBody, signature });
   }
@@ -297,7 +297,7 @@ const KINDS = {
 };
 
 /** Which body a slot has; undefined where it is no message. */
-export function kindOf(slot) {
+function kindOf(slot) {
   if (!(slot.phase in KINDS)) return undefined;
   return slot.part === 0 ? KINDS[slot.phase] : slot.part === ECHO ? 'echo' : undefined;
 }

@@ -4,7 +4,7 @@ import { ProtocolError } from './errors.js';
 import { MAX_CHUNK_BYTES, reportBytes } from './majority_vote.js';
 import { checkCode, groupSizeAt } from './redundant_code.js';
 
-export const MAX_PEERS = 1024;
+const MAX_PEERS = 1024;
 const MAX_DIMENSION = 2 ** 32;
 const MAX_STEPS = 2 ** 32;
 const GREATEST_REAL = 2 ** 100;
@@ -39,7 +39,7 @@ export function reachable(peers, tolerated, most) {
 export const fewest = (peers, tolerated) => Math.min(peers, Math.max(2 * tolerated + 2, peers - Math.floor(peers / 4)));
 
 /** The right side of MODEL-6. */
-export function distanceRatioBound([peers, tolerated, validators], phi, spread) {
+function distanceRatioBound([peers, tolerated, validators], phi, spread) {
   const honest = peers - validators - tolerated;
   const lying = tolerated + phi;
   if (lying >= honest) return Infinity;
@@ -47,7 +47,7 @@ export function distanceRatioBound([peers, tolerated, validators], phi, spread) 
 }
 
 /** The left side of MODEL-7. */
-export function roundingReach([peers, tolerated, validators], clip, radiusMax, phi) {
+function roundingReach([peers, tolerated, validators], clip, radiusMax, phi) {
   const honest = peers - validators - tolerated;
   const lying = tolerated + phi;
   if (lying >= honest) return Infinity;
@@ -88,7 +88,7 @@ function checkConstants(c) {
 }
 
 /** MODEL-5 to MODEL-7 for one census. */
-export function checkCensus(c, census) {
+function checkCensus(c, census) {
   const [peers, tolerated, validators] = census;
   const honest = peers - validators - tolerated;
   require(c.radius_factor * (tolerated + c.residual_ratio) < honest, 'c < h/(b + phi)'); // MODEL-5

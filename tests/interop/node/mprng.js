@@ -4,7 +4,7 @@ import { sorted, uint64 } from './bytes.js';
 import { expand, hash } from './encoding.js';
 
 const HASH_BYTES = 32;
-export const OPENING_BYTES = 64;
+const OPENING_BYTES = 64;
 export const DIRECTION_DEVIATION = Math.sqrt((2 ** 32 - 1) / 12);
 
 /** A peer's opening of an attempt, 64 bytes (MPRNG-1). */

@@ -1,7 +1,6 @@
 // Chapter `conformance`: the program under test. It reads JSON lines on standard input and answers each with one line.
 
 import { createInterface } from 'node:readline';
-import { vectorBytes } from './arithmetic.js';
 import { hex, unhex } from './bytes.js';
 import { Identity } from './identity.js';
 import { decodeGenesis, encodeRecord } from './log.js';

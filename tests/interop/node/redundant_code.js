@@ -184,8 +184,8 @@ function disagreement(sketch, coefficients, set) {
   const x = leastSquares(set.map((i) => coefficients[i]), set.map((i) => sketch[i].values));
   if (x === null) return Infinity;
   const errors = set.map((i) => predicted(coefficients[i], x).map((value, col) => value - sketch[i].values[col]));
-  const worst = errors[0].map((_, col) => Math.hypot(...errors.map((row) => row[col])) / (UNIT * Math.hypot(...set.map((i) => sketch[i].scales[col]))));
-  return Math.max(...worst);
+  const allowed = (col) => UNIT * Math.hypot(...set.map((i) => sketch[i].scales[col]));
+  return Math.max(...errors[0].map((_, col) => Math.hypot(...errors.map((row) => row[col])) / allowed(col)));
 }
 
 /** Indices of rows that agree, at least members − liars; throws if none are found (CODE-5). */
@@ -282,7 +282,7 @@ export const liarsAt = (liars, tolerated) => Math.min(liars, tolerated);
 export const groupSizeAt = (size, liars, tolerated) => size - 2 * (liars - liarsAt(liars, tolerated));
 
 /** Workers, in the order of their lots, dealt in turn to as many groups as there can be (CODE-10). */
-export function deal(workers, size) {
+function deal(workers, size) {
   const count = Math.max(1, Math.floor(workers.length / size));
   return Array.from({ length: count }, (_, index) => workers.filter((__, k) => k % count === index));
 }

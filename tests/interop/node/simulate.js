@@ -127,26 +127,41 @@ function saying(node, change, roster) {
   node.protocol = { next };
 }
 
+const slotOfFrame = (frame) => (frame.envelope ?? frame.echo ?? frame).slot;
+const isPart = (frame) => frame.envelope?.slot.phase === Phase.SCATTER;
+
+/** A part of the same length, all zeros. */
+function zeroed(frame, identity) {
+  const { run, slot, logHead, body } = frame.envelope;
+  return { ...frame, envelope: seal(identity, run, slot, logHead, new Uint8Array(body.length)) };
+}
+
+/** Says in Commit that it leaves, to some. */
+const leaving = (frame, identity) => ({ ...frame, envelope: resealed(frame.envelope, identity, (message) => ({ ...message, leaving: true })) });
+
 /** `gone`: how those ended that did not come to the end. */
 export const SCENARIOS = {
   honest: { gone: [], peers: 4, tolerated: 1, steps: 6 },
   silent: { gone: ['expelled'], peers: 4, tolerated: 1, steps: 3, byzantine: { 1: () => [] } },
-  'silent in step 2': { gone: ['expelled'], peers: 4, tolerated: 1, steps: 4, byzantine: { 2: (f) => ((f.envelope ?? f.echo ?? f).slot.step >= 2 ? [] : [f]) } },
-  'shows its message to one only': { gone: ['expelled'], peers: 5, tolerated: 1, steps: 3, byzantine: { 0: (f, to) => (isAgreed(f, Phase.REVEAL) && to !== 1 ? [] : [f]) } },
+  'silent in step 2': {
+    gone: ['expelled'], peers: 4, tolerated: 1, steps: 4,
+    byzantine: { 2: (frame) => (slotOfFrame(frame).step >= 2 ? [] : [frame]) },
+  },
+  'shows its message to one only': {
+    gone: ['expelled'], peers: 5, tolerated: 1, steps: 3,
+    byzantine: { 0: (frame, to) => (isAgreed(frame, Phase.REVEAL) && to !== 1 ? [] : [frame]) },
+  },
   equivocator: {
     gone: ['expelled'], peers: 5, tolerated: 1, steps: 3,
-    byzantine: { 3: (f, to, { identity }) => (isAgreed(f, Phase.COMMIT) && to % 2 ? [{ ...f, envelope: resealed(f.envelope, identity, (m) => ({ ...m, leaving: true })) }] : [f]) },
+    byzantine: { 3: (frame, to, { identity }) => [isAgreed(frame, Phase.COMMIT) && to % 2 ? leaving(frame, identity) : frame] },
   },
-  'withholds a part': { gone: ['expelled', 'expelled'], peers: 5, tolerated: 1, steps: 3, byzantine: { 2: (f, to) => (f.envelope?.slot.phase === Phase.SCATTER && to === 0 ? [] : [f]) } },
+  'withholds a part': {
+    gone: ['expelled', 'expelled'], peers: 5, tolerated: 1, steps: 3,
+    byzantine: { 2: (frame, to) => (isPart(frame) && to === 0 ? [] : [frame]) },
+  },
   'sends a wrong part': {
     gone: ['expelled'], peers: 5, tolerated: 1, steps: 3,
-    byzantine: {
-      2: (f, to, { identity }) => {
-        if (f.envelope?.slot.phase !== Phase.SCATTER) return [f];
-        const { run, slot, logHead, body } = f.envelope;
-        return [{ kind: 0, envelope: seal(identity, run, slot, logHead, new Uint8Array(body.length)) }];
-      },
-    },
+    byzantine: { 2: (frame, to, { identity }) => [isPart(frame) ? zeroed(frame, identity) : frame] },
   },
   'lies in its report': {
     gone: ['expelled'], peers: 5, tolerated: 1, steps: 4,
@@ -155,7 +170,8 @@ export const SCENARIOS = {
   'accuses falsely': {
     gone: ['expelled'], peers: 5, tolerated: 1, steps: 4,
     says: {
-      4: (message, { phase, step }, roster) => (phase === Phase.COMMIT && step === 1 ? { ...message, accusations: [{ accused: roster[0], step: 0 }] } : message),
+      4: (message, { phase, step }, roster) =>
+        (phase === Phase.COMMIT && step === 1 ? { ...message, accusations: [{ accused: roster[0], step: 0 }] } : message),
     },
   },
   leaves: { gone: ['left'], peers: 6, tolerated: 1, steps: 4, leave: { 3: 1 } },

@@ -27,7 +27,7 @@ import * as mprng from './mprng.js';
 import { applyUpdate, initialOptimizerState, readOptimizer, stateHash } from './update.js';
 import * as verification from './verification.js';
 
-export const CLOSING_STEPS = 2;
+const CLOSING_STEPS = 2;
 
 /** Somebody was removed: the attempt is void. */
 class Voided extends Error {
@@ -505,7 +505,6 @@ class ReportRules extends Rules {
   }
 }
 
-
 // -- Applying -----------------------------------------------------------------------------------------------------------------
 
 /** The update, the radii for the next step, the seats, and the next step (STEP-8). */
@@ -561,7 +560,6 @@ function* close(peer, state) {
   yield { kind: 'record', record: { index: state.records, slot, entries, verdicts: [] } };
   return { ...state, records: state.records + 1 };
 }
-
 
 /** The entries of the closing record: those that name the agreed head. Throws unless there are enough. */
 export function closingEntries({ roster, tolerated, head }, slot, vector) {

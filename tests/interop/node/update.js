@@ -35,7 +35,7 @@ function checkSchedule(s) {
 }
 
 /** UPD-3. */
-export function scheduledRate(s, count) {
+function scheduledRate(s, count) {
   if (count < s.warmup_steps) return s.learning_rate * (count + 1) / s.warmup_steps;
   if (count >= s.total_steps) return s.final_rate;
   const remaining = (s.total_steps - count) / (s.total_steps - s.warmup_steps);
@@ -50,7 +50,7 @@ function checkStages(s) {
 }
 
 /** The stage of an update, and how many updates of the stage came before it (UPD-11). */
-export function stageOf(s, count) {
+function stageOf(s, count) {
   const last = s.lengths.length - 1;
   for (let stage = 0; stage < last; stage++) {
     if (count < s.lengths[stage]) return [stage, count];

@@ -23,7 +23,7 @@ export const boundsOf = (transcript) => partition(transcript.dimension, transcri
 const drawn = new Map();
 
 /** z_j of every part. */
-export function directionsOf({ randomness, dimension, workers }) {
+function directionsOf({ randomness, dimension, workers }) {
   const name = `${randomness}/${dimension}/${workers.length}`;
   if (!drawn.has(name)) {
     if (drawn.size > 8) drawn.clear();
@@ -98,7 +98,7 @@ export function lyingWorkers(transcript, part, inputs, impossible) {
 }
 
 /** What a worker or candidate should have committed. */
-export function* recomputeGradient(transcript, peer) {
+function* recomputeGradient(transcript, peer) {
   const { parameters, stateHash } = transcript;
   const seed = gradientSeed(transcript.run, transcript.seedRandomness, transcript.step, peer);
   return admissibleGradient(yield { kind: 'gradient', parameters, stateHash, seed }, transcript.gradientClip);

@@ -9,7 +9,8 @@ const limits = ({ items, depth, named }) => {
 export default {
   'encoding.tagged_hash': ({ tag, parts }) => encoding.hash(tag, ...parts.map(bytes)),
   'encoding.expand': ({ tag, parts, length }) => bytesForm(encoding.expand(tag, parts.map(bytes), length)),
-  'encoding.sample_indices': ({ seed, count, population }) => encoding.sampleIndices(bytes(seed), integer(count), integer(population)).map(integerForm),
+  'encoding.sample_indices': ({ seed, count, population }) =>
+    encoding.sampleIndices(bytes(seed), integer(count), integer(population)).map(integerForm),
   'encoding.encode': (input) => bytesForm(encoding.encode(item(input.item))),
   'encoding.decode': ({ data, limit, ...shape }) => itemForm(encoding.decode(bytes(data), limit, limits(shape))),
   'encoding.decode_sequence': ({ data, limit }) => [...encoding.decodeSequence(bytes(data), limit)].map(([, record]) => bytesForm(record)),
