@@ -205,7 +205,7 @@ def about_part_hashes(slot: Slot, wanted: Any, given: Any) -> str:
     if len(wanted) != len(given):
         return "STEP-3 STEP-2"
     if any(one == other for one, other in zip(wanted, given, strict=True)):
-        return "CLIP-1 CODE-4 SIGN-1"
+        return "CLIP-1 MPRNG-6 STEP-9" if slot.attempt else "CLIP-1 CODE-4 SIGN-1"
     return "MPRNG-6 STEP-9 CODE-11" if slot.attempt else ""
 
 

@@ -207,8 +207,8 @@ def by_time(line: list[Any]) -> tuple[float, str]:
     "moment of a deadline is in time, and what comes before time 0 waits",
     "`sent`: list of [time, to, what] by time, where what is sent at one time may be in any order; times real, to: a "
     "peer, or null for everyone; what: [`message`], [`echo`, its entries], [`relay`, digest of the echo, those who "
-    "vouch for it, myself included], [`offer`], [`ask`, digests held], or [`answer`, how many signatures, digests of "
-    "the messages in it]; `delivered`: list of digests or null; `at`: when, a real; `complaints`: list of peers; "
+    "vouch for it, myself included], [`offer`], [`ask`, digests held, ascending], or [`answer`, how many signatures, "
+    "digests of the messages in it, in roster order]; `delivered`: list of digests or null; `at`: when, a real; `complaints`: list of peers; "
     "`evidence`: list of [digest, digest], in the order of the signers' ids and then ascending; `echoes`: the "
     "digests of the echoes that are shown, ascending",
     same_phase,

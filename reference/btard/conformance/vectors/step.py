@@ -156,7 +156,8 @@ def compute_plan(given: dict[str, Any]) -> dict[str, Any]:
     "`log`: bytes of a log that goes on (as in `log.follow`)",
     "the agreed phase that follows: `slot`, of part 0; `roster`: whose messages are expected; `tolerated`: b_t; "
     "`head`: the log head that they carry; `index` of its record; `work` before its message (BCAST-3); and of its "
-    "step `validators`, `targets` (as in `step.plan`) and `workers` of the attempt",
+    "step `validators`, `targets` (as in `step.plan`) and `workers` of the attempt. Before "
+    "Closing, where nothing depends on them, those that STEP-2 would draw for its step",
 )
 def compute_next(given: dict[str, Any]) -> dict[str, Any]:
     """STEP-9, STEP-10."""
