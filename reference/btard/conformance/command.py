@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,17 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from btard.conformance.conform import EXIT_CODES, FAILED, PASSED, Settings, as_plain, conform, junit, lines, replay
+from btard.conformance.conform import (
+    EXIT_CODES,
+    Settings,
+    as_plain,
+    conform,
+    junit,
+    lines,
+    plain_run,
+    replay,
+    run_lines,
+)
 from btard.conformance.conform import Progress as Told
 from btard.conformance.examples import ATTACKS, load
 from btard.conformance.vectors.files import differences, write
@@ -39,8 +50,11 @@ def vectors(
 ) -> None:
     """Write the test vectors of the specification, or check them; exit 1 if one is not as the reference has it."""
     if action is Action.WRITE:
-        for chapter, count in write(folder).items():
-            print(f"{chapter:16} {count:5}")
+        try:
+            counts = write(folder)
+        except OSError as error:
+            raise typer.BadParameter(f"cannot write to '{folder}': {error.strerror}") from error
+        print("\n".join(f"{chapter:16} {count:5}" for chapter, count in counts.items()))
         return
     if not folder.is_dir():
         raise typer.BadParameter(f"there is no folder '{folder}'; --folder names another")
@@ -58,7 +72,7 @@ def conform_command(
     examples: Annotated[int, typer.Option(min=0, help="How many runs, over all profiles.")] = 60,
     seats: Annotated[int, typer.Option(min=1, max=8, help="How many seats of a run the implementation takes.")] = 1,
     vectors: Annotated[bool, typer.Option(help="Whether the vectors are tested, too.")] = True,
-    timeout: Annotated[float, typer.Option(min=0.01, help="Seconds for each answer.")] = 10.0,
+    timeout: Annotated[float, typer.Option(min=0.01, max=86400, help="Seconds for each answer.")] = 10.0,
     seed: Annotated[int, typer.Option(help="Other runs with another seed.")] = 0,
     again: Annotated[Path | None, typer.Option("--replay", help="Play one saved run again, nothing else.")] = None,
     out: Annotated[Path, typer.Option(help="Where failed runs are saved.")] = Path("conformance"),
@@ -67,8 +81,9 @@ def conform_command(
 ) -> None:
     """Test an implementation in any language; exit 0 if it passes, 1 if it fails, 3 if there was nothing to test."""
     settings = Settings(sut, read_profiles(profile), read_attacks(attack), examples, seats, timeout, seed, vectors, out)
+    check_places(out, junit_xml)
     if again is not None:
-        replay_file(again, settings)
+        replay_file(again, settings, as_json)
     with watched() as progress:
         report = conform(settings, progress)
     if junit_xml is not None:
@@ -96,13 +111,23 @@ def read_attacks(names: str | None) -> tuple[str, ...]:
     return listed
 
 
-def replay_file(path: Path, settings: Settings) -> None:
+def check_places(out: Path, junit_xml: Path | None) -> None:
+    """Before anything is tested: what is found can be written down."""
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"'{out}' is no folder: --out names another")
+    if not os.access(next(parent for parent in (out, *out.absolute().parents) if parent.exists()), os.W_OK):
+        raise typer.BadParameter(f"nothing can be written to '{out}': --out names another folder")
+    if junit_xml is not None and (junit_xml.is_dir() or not junit_xml.absolute().parent.is_dir()):
+        raise typer.BadParameter(f"no file '{junit_xml}' can be written: --junit names another")
+
+
+def replay_file(path: Path, settings: Settings, as_json: bool) -> None:
     """Play a saved run again."""
     result = replay(load(path), settings)
-    print(result.example.text())
-    for difference in result.played.found:
-        print(f"  {difference.sentence} ({', '.join(difference.requirements)})")
-    print(FAILED if result.played.found else PASSED)
+    if as_json:
+        print(json.dumps({"verdict": result.verdict, **plain_run(result)}, indent=1))
+    else:
+        print("\n".join([f"  {result.example.text()}", *run_lines(result, settings.command), result.verdict]))
     raise typer.Exit(EXIT_CODES[result.verdict])
 
 

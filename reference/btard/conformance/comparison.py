@@ -90,6 +90,8 @@ def record_thing(data: bytes) -> Thing:
     except ProtocolError as error:
         return Thing("record.bytes", ("record", data), f"a record that is none ({error})", {"record.bytes": data})
     digests = [None if entry is None else entry.signed_header.digest for entry in record.entries]
+    if not all(entry is None or entry.signed_header.authentic for entry in record.entries):
+        return Thing("record.bytes", ("record", data), "a record with a false signature", {"record.bytes": data})
     verdicts = [verdict.to_item() for verdict in record.verdicts]
     compared = {"record.slot": record.slot, "record.entries": digests, "record.verdicts": verdicts}
     return Thing("record", ("record", record.index), f"record {record.index}", compared, record.slot)
@@ -104,7 +106,7 @@ def frame_thing(receiver: PeerId, data: bytes) -> Thing:
         return Thing("frame", ("frame", receiver, data), f"a frame{to} that is none ({error})", {"frame": data})
     kind, about, compared = read_frame(frame)
     slot = frame.echo.slot if isinstance(frame, Relay) else frame.slot
-    author = frame.echo.sender if isinstance(frame, Relay) else b""
+    author = frame.echo.signed_header.digest if isinstance(frame, Relay) else b""
     name = f"{about} of step {slot.step}, attempt {slot.attempt}, {phase_name(slot)}{to}"
     return Thing(kind, (kind, receiver, slot, author), name, compared, slot)
 
@@ -120,7 +122,7 @@ def read_frame(frame: Frame) -> tuple[str, str, Content]:
         case Envelope():
             return read_envelope(frame)
         case Relay(echo, signatures):
-            return "relay", "the relay", {"relay.signatures": (echo.signed_header.digest, signatures)}
+            return "relay", "the relay", {"relay.signatures": (echo.encode(), signatures)}
         case Offer():
             return "offer", "the offer", {}
         case Ask(_, held):
@@ -164,7 +166,7 @@ def differences(expected: Done, actual: Done, profile: str = "") -> list[Differe
     here, there = sorted_things(expected), sorted_things(actual)
     found: list[Difference] = []
     for identity in {**here, **there}:
-        wanted, given = here.get(identity, []), there.get(identity, [])
+        wanted, given = unequal(here.get(identity, []), there.get(identity, []))
         for one, other in zip(wanted, given, strict=False):
             found.extend(contents_differ(one, other))
         found.extend(alone(thing, "is missing", thing.content, None) for thing in wanted[len(given) :])
@@ -172,6 +174,19 @@ def differences(expected: Done, actual: Done, profile: str = "") -> list[Differe
     found = sorted(dict.fromkeys(found), key=lambda difference: ORDER[difference.key])
     found = gave_up(expected, actual, found) + found
     return [difference._replace(speaking=of_profile(difference.requirements, profile)) for difference in found]
+
+
+def unequal(wanted: list[Thing], given: list[Thing]) -> tuple[list[Thing], list[Thing]]:
+    """What is left of two lists without what is equal in both, however often and in whatever order it comes."""
+    rest = list(given)
+    left = []
+    for thing in wanted:
+        match = next((other for other in rest if other.content == thing.content), None)
+        if match is None:
+            left.append(thing)
+        else:
+            rest.remove(match)
+    return left, rest
 
 
 def alone(thing: Thing, how: str, wanted: Content | None, given: Content | None) -> Difference:
@@ -212,5 +227,8 @@ def contents_differ(expected: Thing, actual: Thing) -> Iterator[Difference]:
 
 
 def compared(done: Done) -> set[str]:
-    """The attributions of everything in ``done``, which was equal on both sides."""
-    return {key for thing in done.things() for key in (thing.kind, *thing.content)}
+    """The attributions of everything in ``done``, which was equal on both sides; of lists that were not empty."""
+    things = list(done.things())
+    return {thing.kind for thing in things} | {
+        key for thing in things for key, value in thing.content.items() if value not in ((), b"", [], None)
+    }

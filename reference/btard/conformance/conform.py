@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 from xml.etree import ElementTree
 
-from btard.conformance.attribution import ATTRIBUTIONS
+from btard.conformance.attribution import ATTRIBUTIONS, of_profile
 from btard.conformance.comparison import Difference
 from btard.conformance.examples import ATTACKS, Example, draw, save, shrink
 from btard.conformance.live import Played, play
@@ -23,6 +24,10 @@ from btard.protocol.model import PROFILES
 
 PASSED, FAILED, UNSUPPORTED = "passed", "failed", "unsupported"
 EXIT_CODES = {PASSED: 0, FAILED: 1, UNSUPPORTED: 3}
+BESIDE = 0.3
+"""How much a failed vector says about a requirement that it only exercises beside another."""
+MOST_NAMED = 100
+"""Most characters of a name that an implementation gives itself."""
 MOST_MISBEHAVIOURS = 5
 """Vectors at which the program crashes or is silent, before no more are tried."""
 SHRINKING = 30.0
@@ -99,19 +104,20 @@ class Report:
 
     @property
     def named(self) -> list[str]:
-        """The requirements that failures are attributed to, in the order in which they were found."""
+        """The requirements that failures are attributed to, the likeliest first: the first two by vectors, the first
+        by runs, then the others."""
         greeting = (id for difference in self.greeting for id in difference.requirements)
-        vectors = (id for result in self.vectors if result.verdict == FAILED for id in result.vector.requirements)
+        vectors = suspects(self.vectors)
         runs = (id for result in self.runs for difference in result.played.found for id in difference.requirements)
-        return list(dict.fromkeys([*greeting, *vectors, *runs]))
+        return list(dict.fromkeys([*greeting, *vectors[:2], *islice(runs, 1), *vectors, *runs]))
 
     @property
     def requirements(self) -> dict[str, list[str]]:
         """All requirements: those that passed, failed, and were not exercised."""
         failed = set(self.named)
         vectors = {id for result in self.vectors if result.verdict == PASSED for id in result.vector.requirements}
-        keys = {key for result in self.runs for key in result.played.exercised}
-        runs = {id for key in keys for id in ATTRIBUTIONS[key].requirements}
+        keys = {(key, result.example.profile) for result in self.runs for key in result.played.exercised}
+        runs = {id for key, profile in keys for id in of_profile(ATTRIBUTIONS[key].requirements, profile)}
         greeted = {"CONF-1", "CONF-5"} if self.name else set()
         passed = (vectors | runs | greeted) - failed
         everything = known_requirements()
@@ -136,6 +142,33 @@ class Report:
             f"BTARD conformance {self.verdict}: {profiles}; {vectors[PASSED]}/{tried} vectors, "
             f"{runs[PASSED]}/{len(self.runs)} runs"
         )
+
+
+def suspects(results: Sequence[VectorResult]) -> list[str]:
+    """The requirements of failed vectors, the likeliest culprits first.
+
+    Functions come before whole logs, which fail whatever is wrong, and earlier operations before later ones, which
+    often use them. Among those of one operation the one comes first of whose vectors the greater share fails, in
+    tenths; vectors that exercise a requirement beside another count less.
+    """
+    tried = [result for result in results if result.verdict != UNSUPPORTED]
+    operations = {name: place for place, name in enumerate(dict.fromkeys(r.vector.operation for r in tried))}
+    places: dict[str, tuple[bool, int]] = {}
+    for result in tried:
+        for id in result.vector.requirements if result.verdict == FAILED else ():
+            logs = "log" in result.vector.fields
+            place = logs, 0 if logs else operations[result.vector.operation]
+            places[id] = min(places.get(id, place), place)
+    shares = {id: share_of_failed(id, places[id][0], tried) for id in places}
+    return sorted(places, key=lambda id: (places[id], -shares[id]))
+
+
+def share_of_failed(id: str, logs: bool, results: Sequence[VectorResult]) -> int:
+    """Of the vectors about a requirement, of whole logs or not, how many tenths failed."""
+    exercising = [r for r in results if id in r.vector.requirements and ("log" in r.vector.fields) == logs]
+    weights = [1.0 if r.vector.requirements[0] == id else BESIDE for r in exercising]
+    failed = sum(w for w, r in zip(weights, exercising, strict=True) if r.verdict == FAILED)
+    return int(10 * failed / sum(weights))
 
 
 def known_requirements() -> list[str]:
@@ -170,13 +203,18 @@ def greet(subject: Subject, settings: Settings, report: Report) -> None:
     if not isinstance(name, str) or not isinstance(profiles, list):
         report.greeting.append(Difference("form", "its answer to 'hello' has no name, or no list of profiles"))
         return
-    report.name = name
-    report.profiles = tuple(profile for profile in settings.profiles if profile in profiles)
+    report.name = printable(name)[:MOST_NAMED]
+    report.profiles = tuple(dict.fromkeys(profile for profile in settings.profiles if profile in profiles))
     nonsense = token_hex(8)
     for do, fields in ((f"do-{nonsense}", {}), ("evaluate", {"operation": f"none.{nonsense}", "input": {}})):
-        if subject.ask(do, **fields) != {"unsupported": True}:
+        if not declines(subject.ask(do, **fields)):
             sentence = f"it does not say that it cannot do '{do}' {fields.get('operation', '')}".rstrip()
             report.greeting.append(Difference("unsupported", sentence))  # requirement: CONF-1
+
+
+def declines(answer: dict[str, Any]) -> bool:
+    """Whether an answer says that something is not supported, and nothing else."""
+    return len(answer) == 1 and answer.get("unsupported") is True
 
 
 def vector_results(settings: Settings, progress: Progress) -> Iterator[VectorResult]:
@@ -203,9 +241,11 @@ def vector_results(settings: Settings, progress: Progress) -> Iterator[VectorRes
 def result_of(vector: Vector, subject: Subject) -> VectorResult:
     """What an implementation makes of a vector. Raises :class:`Misbehaved`. Source: VEC-1."""
     said = subject.ask("evaluate", operation=vector.operation, input=vector.input)
-    if said.get("unsupported"):
+    if declines(said):
         return VectorResult(vector, UNSUPPORTED)
-    answer = Refusal(str(said["refused"])) if "refused" in said else said.get("output")
+    if len(said) != 1 or not {"output", "refused"} & said.keys():
+        return VectorResult(vector, FAILED, f"it gives neither an output nor a refusal: {told(said)}")
+    answer = Refusal(str(said["refused"])) if "refused" in said else said["output"]
     if vector.passes(answer):
         return VectorResult(vector, PASSED)
     mistake = f"; is this the mistake '{vector.flag}'?" if vector.flag else ""
@@ -215,8 +255,8 @@ def result_of(vector: Vector, subject: Subject) -> VectorResult:
 def told(answer: Any) -> str:
     """An answer in words."""
     if isinstance(answer, Refusal):
-        return f"refuses: {answer.reason[:100]}"
-    text = str(answer)
+        return f"refuses: {printable(answer.reason[:100])}"
+    text = printable(str(answer)[:200])
     return f"gives {text[:100]}{'…' if len(text) > 100 else ''}"
 
 
@@ -311,7 +351,8 @@ def plain_run(result: RunResult) -> dict[str, Any]:
 def lines(report: Report) -> Iterator[str]:
     """The report for people."""
     yield f"{report.name or report.command}: {', '.join(report.profiles) or 'none of the profiles asked for'}"
-    yield from (f"  {difference.sentence} ({', '.join(difference.requirements)})" for difference in report.greeting)
+    for difference in report.greeting:
+        yield f"  {printable(difference.sentence)} ({', '.join(difference.requirements)})"
     if report.vectors:
         yield f"vectors       {tally(report.counts(report.vectors))}"
         failed = [result for result in report.vectors if result.verdict == FAILED]
@@ -339,7 +380,7 @@ def run_lines(result: RunResult, command: str) -> Iterator[str]:
         return
     yield f"  {result.example.text()}"
     for difference in result.played.found[:SHOWN]:
-        yield f"    {difference.sentence} ({', '.join(difference.requirements)})"
+        yield f"    {printable(difference.sentence)} ({', '.join(difference.requirements)})"
     yield f"    saved; play it again: btard conform --sut '{command}' --replay {result.saved}"
 
 
@@ -387,5 +428,5 @@ def add_suite(
 
 
 def printable(text: str) -> str:
-    """``text`` without characters that XML cannot hold; an implementation's answers may have any."""
+    """``text`` without characters that XML cannot hold or that a terminal obeys; an implementation's may have any."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -18,6 +18,7 @@ from btard.protocol.mprng import uint64
 from btard.protocol.state import initial_replica
 from btard.protocol.update import Schedule, Sgd, describe
 from btard.training.analytic import Quadratic
+from btard.training.registry import known_names
 
 DELAY, GRADIENT_TIME = 1000, 10_000
 """Δ and G in seconds of virtual time."""
@@ -73,7 +74,13 @@ ATTACKS = (
 )
 """What Byzantine peers do in examples, each in turn. If several profiles are tested, each begins at another place, so
 that a short series meets most of them; some stand here twice, for another profile."""
+LARGE = 6
+"""The example with so many peers that counts and arrays take longer forms."""
 NO_ATTACK = ""
+ATTACKS_GROUP = "btard.attacks"
+"""The entry points of attacks; a saved run names one of these, and never code."""
+MOST_PEERS, MOST_STEPS, MOST_PARAMETERS = 64, 10_000, 100_000
+"""What a saved run may have at most: it may come from anybody."""
 
 
 class ExampleError(ProtocolError):
@@ -126,7 +133,7 @@ class Example:
             tolerated=self.tolerated,
             dimension=self.dimension,
             steps=self.steps,
-            gradient_clip=50.0,
+            gradient_clip=2.0 if self.seed % 3 == 0 else 50.0,  # clips most gradients, or none
             radius_initial=8.0,
             radius_min=0.5,
             radius_max=50.0,
@@ -219,7 +226,7 @@ def draw(number: int, seed: int, profiles: tuple[str, ...], attacks: tuple[str, 
     random = Random(f"{seed}/{number}")
     profile = profiles[number % len(profiles)]
     tolerated = random.choice((1, 1, 2, 3))
-    peers = max(2 * tolerated + 2 + random.choice((0, 0, 1, 2)), tolerated + seats + 1)
+    peers = max(2 * tolerated + 2 + random.choice((0, 0, 1, 2)), tolerated + seats + 2)
     attack = attack_of(number, len(profiles), attacks)
     drawn = Example(
         profile=profile,
@@ -238,6 +245,10 @@ def draw(number: int, seed: int, profiles: tuple[str, ...], attacks: tuple[str, 
     )
     if number % 7 == 3:  # long enough for a probation
         drawn = replace(drawn, newcomer=1, steps=16)
+    if number % 7 == 4:  # liars whom only the closing steps can find, and several honest eyes
+        drawn = replace(drawn, start=drawn.steps - 1, seats=seats + 1)
+    if number == LARGE:
+        drawn = replace(drawn, peers=26, dimension=40, steps=2)
     return coded(drawn, random) if profile == REDUNDANT_CODE else drawn
 
 
@@ -302,9 +313,11 @@ def cost(example: Example) -> tuple[int, ...]:
 
 def playable(example: Example) -> bool:
     """Whether an example can be played."""
-    fits = 0 <= example.byzantine <= example.tolerated and example.seats >= 1
+    small = example.peers <= MOST_PEERS and example.steps <= MOST_STEPS and example.dimension <= MOST_PARAMETERS
+    fits = small and 0 <= example.byzantine <= example.tolerated and example.seats >= 1 and 0 <= example.seed < 1 << 64
     enough = example.byzantine + example.seats <= example.peers
     known = example.schedule in SCHEDULES and example.profile in PROFILES
+    known = known and (not example.attack or example.attack in known_names(ATTACKS_GROUP))
     if not (fits and enough and known and bool(example.attack) == bool(example.byzantine)):
         return False
     try:

@@ -155,7 +155,8 @@ class Shadow(Node):
         """Tell the implementation something that it only takes note of."""
         answer = self.subject.ask(do, seat=self.number, **fields)
         if answer != {}:
-            raise Nonconforming([Difference("form", f"its answer to '{do}' is not an empty object")])
+            key = "seat" if do == "seat" else "form"
+            raise Nonconforming([Difference(key, f"its answer to '{do}' is not an empty object")])
 
     def tell(self, now: float, do: str, **fields: Any) -> None:
         """Tell the implementation what happens at ``now``, and take what it does."""
@@ -176,11 +177,11 @@ class Shadow(Node):
         """Keep what the implementation did. Source: CONF-5."""
         try:
             told = Doings.read(doings)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             sentence = f"its answer to '{do}' has not the form of doings: {error}"
             raise Nonconforming([Difference("form", sentence)]) from error  # requirement: CONF-5
-        if told.wake is not None and told.wake <= now:
-            sentence = f"at {int(now)} it asks to be woken at {told.wake}, which is not later"
+        if told.wake is not None and (told.wake < now or (told.wake == now and do == "wake")):
+            sentence = f"at {int(now)} it asks to be woken at {told.wake}, which is over"
             raise Nonconforming([Difference("clock", sentence)])  # requirement: CONF-3
         self.unsent.extend(told.send)
         self.actual.records.extend(told.records)
@@ -213,7 +214,7 @@ class Shadow(Node):
             self.actual.ended = self.expected.ended  # whatever it calls the error that stopped it
         for done in (self.expected, self.actual):  # what goes to peers that have left is nobody's business
             done.frames = [(receiver, data) for receiver, data in done.frames if receiver in self.roster]
-        return differences(self.expected, self.actual)
+        return differences(self.expected, self.actual, self.simulation.example.profile)
 
     def newly_ended(self) -> str | None:
         """How the shadow's run ended, if it has just ended."""

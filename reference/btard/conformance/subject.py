@@ -20,6 +20,8 @@ from btard.protocol.model import ProtocolError
 
 PROTOCOL = 1
 """The version of the exchange."""
+CHUNK = 1 << 16
+"""How many bytes are read at a time."""
 MAX_LINE = 1 << 26
 """Most bytes of one answer."""
 KEPT_EXCHANGES = 200_000
@@ -50,7 +52,7 @@ class Subject:
         self.exchanged: deque[tuple[str, str]] = deque(maxlen=KEPT_EXCHANGES)
         """Requests and answers, the latest last."""
         self.errors = TemporaryFile()  # noqa: SIM115  closed with the program
-        self.rest, self.silent, self.started = b"", False, False
+        self.rest, self.silent, self.started = bytearray(), False, False
         words = split(command)
         try:
             self.process = subprocess.Popen(
@@ -82,7 +84,7 @@ class Subject:
     def ask(self, do: str, **fields: Any) -> dict[str, Any]:
         """The answer to one request, a JSON object. Raises :class:`Misbehaved`."""
         if self.rest:
-            raise Misbehaved(f"it speaks without being asked: {shortened(self.rest)}")
+            raise Misbehaved(f"it speaks without being asked: {shortened(bytes(self.rest))}")
         request = json.dumps({"do": do, **fields}, separators=(",", ":"))
         self.exchanged.append((request, ""))
         deadline = time.monotonic() + self.timeout + (0.0 if self.started else STARTING)
@@ -91,7 +93,7 @@ class Subject:
         self.started = True
         self.exchanged[-1] = request, line.decode(errors="replace")
         try:
-            answer = json.loads(line)
+            answer = json.loads(line, parse_constant=refuse_constant)
         except (ValueError, RecursionError):
             raise Misbehaved(f"its answer to '{do}' is no JSON: {shortened(line)}") from None
         if not isinstance(answer, dict):
@@ -118,25 +120,26 @@ class Subject:
 
     def read_line(self, deadline: float, do: str) -> bytes:
         """The next line that it writes, without its end."""
-        while b"\n" not in self.rest:
+        while b"\n" not in self.rest[max(0, len(self.rest) - CHUNK) :]:
             left = deadline - time.monotonic()
             if left <= 0 or not self.selector.select(left):
                 self.silent = True
                 raise Misbehaved(f"it did not answer '{do}' within {self.timeout:g} s{self.last_words()}")
-            data = self.output.read(1 << 16)
+            data = self.output.read(CHUNK)
             if not data:
                 raise Misbehaved(f"it ended instead of answering '{do}'{self.last_words()}")
             self.rest += data
             if len(self.rest) > MAX_LINE:
                 raise Misbehaved(f"its answer to '{do}' is longer than {MAX_LINE} bytes")
-        line, _, self.rest = self.rest.partition(b"\n")
+        line, _, rest = bytes(self.rest).partition(b"\n")
+        self.rest = bytearray(rest)
         return line
 
     def last_words(self) -> str:
         """What it wrote to standard error last, as the end of a sentence."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(0.2)
-        self.errors.seek(0)
+        self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - CHUNK))
         lines = [line for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
         return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
 
@@ -148,13 +151,18 @@ class Subject:
         with suppress(OSError):
             self.input.write(b'{"do":"bye"}\n')
             self.input.close()
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(0.0 if self.silent else FAREWELL)
-        except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):  # nobody is left: neither the program nor what it started
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        self.process.wait()
         self.output.close()
         self.errors.close()
+
+
+def refuse_constant(name: str) -> None:
+    """JSON has no NaN and no Infinity; raises :class:`ValueError`."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def split(command: str) -> Sequence[str]:

@@ -6,10 +6,12 @@ import { decode, encode, hash, shape } from './encoding.js';
 import { ToleranceExceeded } from './errors.js';
 import { verify } from './identity.js';
 import {
-  echoSlot, encodeBody, Envelope, fields, hash32, listOf, makeSlot, MAX_ECHOES, MessageError, octets, Phase, proofOf, sameSlot, seal, uint,
+  echoSlot, encodeBody, Envelope, fields, hash32, listOf, makeSlot, mergeNotices, MessageError, NO_NOTICES, octets, Phase, proofOf, sameSlot,
+  seal, uint,
 } from './messages.js';
 
 const VERSIONS = 2;
+const MAX_HELD = 1024;
 const SKEW_DELAYS = 3;
 export const Kind = Object.freeze({ ENVELOPE: 0, RELAY: 1, OFFER: 2, ASK: 3, ANSWER: 4 });
 
@@ -151,7 +153,7 @@ export class Ballot {
     }
   }
 
-  /** Takes one frame in; returns what to send in reply. Also of use after the delivery. */
+  /** Takes one frame in; returns what to send in reply. */
   take({ frame, sender, now }) {
     switch (frame.kind) {
       case Kind.ENVELOPE:
@@ -177,7 +179,7 @@ export class Ballot {
     const { run, slot, roster } = this.place;
     if (envelope.run !== run || !roster.includes(envelope.sender)) return;
     if (sameSlot(envelope.slot, slot)) keepVersion(this.messages, envelope, this.wants(envelope) ? VERSIONS + 1 : VERSIONS);
-    else if (this.isEcho(envelope)) this.hearEcho(envelope, now);
+    else if (this.isEcho(envelope) && this.inTime(1, now)) this.keepEcho(envelope);
   }
 
   /** Whether this is a decided message that I lack. */
@@ -210,12 +212,6 @@ export class Ballot {
     this.keepEcho(this.mine);
     for (const versions of this.echoes.values()) versions.forEach((echo) => this.count(echo));
     return this.mine;
-  }
-
-  /** A plain echo: accepted until the fallback begins; a signature under my echo counts at any time. */
-  hearEcho(echo, now) {
-    if (this.inTime(1, now)) this.keepEcho(echo);
-    else if (echo.authentic) this.count(echo);
   }
 
   keepEcho(echo) {
@@ -273,7 +269,7 @@ export class Ballot {
   }
 
   held() {
-    return sorted([...this.messages.values()].flatMap((versions) => [...versions.keys()]));
+    return sorted([...this.messages.values()].flatMap((versions) => [...versions.keys()])).slice(0, MAX_HELD);
   }
 
   // -- Certificates and requests
@@ -319,15 +315,14 @@ export class Ballot {
   /** BCAST-8. */
   notices(digests) {
     const echoes = [...this.echoes.values()].flatMap((versions) => [...versions.values()]);
+    const held = [...this.messages.values(), ...this.echoes.values()].filter((versions) => versions.size >= VERSIONS);
     const mine = (echo) => echo.sender === this.place.identity.id;
     const differs = (echo) => !mine(echo) && echo.message.vector.some((digest, k) => digests[k] !== null && digest !== digests[k]);
-    return {
-      complaints: sorted(this.complaints),
-      evidence: this.place.roster.flatMap((peer) => [this.messages.get(peer), this.echoes.get(peer)])
-        .filter((versions) => versions?.size >= VERSIONS)
-        .map((versions) => proofOf([...versions.values()].slice(0, 2).map((envelope) => envelope.header))),
-      echoes: echoes.filter(differs).slice(0, MAX_ECHOES),
-    };
+    return mergeNotices(NO_NOTICES, {
+      complaints: [...this.complaints],
+      evidence: held.map((versions) => proofOf([...versions.values()].slice(0, 2).map((envelope) => envelope.header))),
+      echoes: echoes.filter(differs),
+    });
   }
 
   /** The signed headers that I hold, so that a second version can be recognised later. */

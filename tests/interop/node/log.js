@@ -89,8 +89,7 @@ function readVerdict(item) {
 function readFinding(item) {
   const [peer, fault, correction] = fields(item, 3);
   if (!(typeof fault === 'number' && fault <= 19)) throw new MessageError('an unknown fault');
-  if (octets(correction).length % 8 !== 0) throw new MessageError('reals of 8 bytes');
-  return { peer: hash32(peer), fault, correction };
+  return { peer: hash32(peer), fault, correction: octets(correction) };
 }
 
 /** record: { index, slot, entries: [Envelope | null], verdicts } */

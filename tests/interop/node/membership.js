@@ -57,14 +57,15 @@ export function chooseLetters(state, letters) {
   return sorted(chosen, (a, b) => compareTuples(letterKey(a), letterKey(b)));
 }
 
-const onePerKey = (letters) => new Map(letters.map((letter) => [letter.sender, letter]));
+/** One letter of each key, the one of the latest step. */
+const onePerKey = (letters) => new Map(sorted(letters, (a, b) => compareTuples([a.slot.step], [b.slot.step])).map((letter) => [letter.sender, letter]));
 
 /** What the letters of an agreed Commit change, also if the attempt is void (MEMB-4, MEMB-5). */
 export function readLetters(state, delivered, departures) {
   const letters = [...delivered.values()].filter(({ kind }) => kind === 'commit').flatMap((commit) => commit.letters)
     .filter((letter) => isLetter(letter, state.run));
   const joined = joinCommitments(state, letters.filter((letter) => works(state, letter)), departures);
-  const asking = letters.filter((letter) => petitions(state, letter) && !departures.refused(letter.sender));
+  const asking = letters.filter((letter) => petitions(state, letter)); // who is refused in this phase is struck out later
   return beginProbations(joined, new Set(asking.map(({ sender }) => sender)));
 }
 

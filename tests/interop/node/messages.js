@@ -314,19 +314,20 @@ export function decodeBody(slot, body) {
 
 // -- Notices ---------------------------------------------------------------------------------------------------
 
-/** The notices of both, one proof for each signer and no more than eight echoes. */
+/** The notices of both, as a message lists them (BCAST-8): in ascending order, one proof against each peer, eight echoes at most. */
 export function mergeNotices(one, other) {
-  const proofs = new Map();
-  for (const proof of [...one.evidence, ...other.evidence]) {
-    if (!proofs.has(proof[0].sender)) proofs.set(proof[0].sender, proof);
-  }
+  const order = (a, b) => compareTuples(proofKey(a), proofKey(b));
+  const proofs = sorted([...one.evidence, ...other.evidence], order);
   const echoes = new Map([...one.echoes, ...other.echoes].map((echo) => [echo.digest, echo]));
   return {
-    complaints: sorted(new Set([...one.complaints, ...other.complaints])),
-    evidence: [...proofs.values()].slice(0, MAX_NOTICES),
-    echoes: [...echoes.values()].slice(0, MAX_ECHOES),
+    complaints: sorted(new Set([...one.complaints, ...other.complaints])).slice(0, MAX_NOTICES),
+    evidence: proofs.filter((proof, k) => proof[0].sender !== proofs[k - 1]?.[0].sender).slice(0, MAX_NOTICES),
+    echoes: sorted(echoes.values(), (a, b) => compareTuples([a.sender, a.digest], [b.sender, b.digest])).slice(0, MAX_ECHOES),
   };
 }
+
+/** Against a peer two headers come before one, then the lowest digests. */
+const proofKey = (proof) => [proof[0].sender, -proof.length, ...proof.map((header) => header.digest)];
 
 /** Two headers of one slot as evidence. */
 export const proofOf = (headers) => sorted(headers, (a, b) => (a.digest < b.digest ? -1 : 1));

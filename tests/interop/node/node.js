@@ -5,11 +5,10 @@ import { Ballot, decodeFrame, encodeFrame, Kind, slotOf, Timing } from './broadc
 import { hex } from './bytes.js';
 import { ProtocolError, ToleranceExceeded } from './errors.js';
 import { exchanged } from './exchange.js';
-import { ANSWERS, ARCHIVED_PHASES, FRAME_COST, limitsFor, modest, phaseKey, REMEMBERED_PHASES } from './limits.js';
-import { mergeNotices, NO_NOTICES, Phase, proofOf, slotText } from './messages.js';
+import { ANSWERS, ARCHIVED_PHASES, fits, FRAME_COST, limitsFor, phaseKey, REMEMBERED_PHASES } from './limits.js';
+import { mergeNotices, NO_NOTICES, proofOf, slotText } from './messages.js';
 import { Expelled, initialState, run } from './step.js';
 
-const POINT_TO_POINT = [Phase.SCATTER, Phase.GATHER, Phase.AUDIT, Phase.COMMIT_TRIAL, Phase.REPORT_TRIAL, Phase.BALLOT, Phase.TALLY];
 const MAX_KEPT_LETTERS = 1024;
 
 /** What one link has brought and may bring. */
@@ -17,12 +16,12 @@ class Link {
   frames = 0;
   bytes = 0;
   early = 0;
-  seen = [new Set()]; // digests of frames, by phase, the latest first
+  seen = [new Set()]; // digests of frames that were charged, by phase, this one first
   asked = [0, 0]; // requests that I sent it in this phase and in the one before, less the answers
 
   nextPhase() {
     [this.frames, this.bytes] = [0, 0];
-    this.seen = [new Set(), ...this.seen.slice(0, REMEMBERED_PHASES)];
+    this.seen = [new Set(), ...this.seen].slice(0, REMEMBERED_PHASES);
     this.asked = [0, this.asked[0]];
   }
 
@@ -264,8 +263,7 @@ export class Node {
   readFrame(data) {
     try {
       const frame = decodeFrame(data, this.limits);
-      const fits = frame.kind !== Kind.ENVELOPE || modest(frame.envelope, data.length, this.limits, this.greatest, POINT_TO_POINT);
-      return fits && !(frame.signatures?.size >= this.greatest) ? frame : null; // LIM-1
+      return fits(frame, data.length, this.limits) ? frame : null;
     } catch (error) {
       if (error instanceof ProtocolError) return null; // BCAST-1
       throw error;
@@ -293,11 +291,10 @@ export class Node {
     this.feed(arrival);
   }
 
-  /** A frame about a phase that I have delivered: requests are answered, second versions are evidence. */
-  takeLate(arrival) {
-    const { frame, key, sender } = arrival;
+  /** A frame about a phase that I have delivered: requests are answered, second versions are evidence (NODE-2). */
+  takeLate({ frame, key, sender }) {
     const place = this.archive.find((entry) => entry.key === key);
-    if (place && (frame.kind !== Kind.ASK || this.mayAsk(place.answers, sender))) place.ballot.take(arrival).forEach((reply) => this.send(reply));
+    if (place && frame.kind === Kind.ASK && this.mayAsk(place.answers, sender)) this.send({ send: place.ballot.answer(frame), to: sender });
     if (frame.kind === Kind.ENVELOPE) this.suspect(key, frame.envelope);
   }
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from btard.conformance.vectors.cases import Chapter, Refusal, equal, operation
+from btard.conformance.vectors.cases import ABSENT, Chapter, Refusal, Vector, equal, operation
 from btard.conformance.vectors.forms import octets, plain_slot, read_real, read_slot, real, texts
 from btard.conformance.vectors.recorded import STRANGER, echo_of, keys
 from btard.protocol.broadcast import (
@@ -207,10 +208,10 @@ def by_time(line: list[Any]) -> tuple[float, str]:
     "moment of a deadline is in time, and what comes before time 0 waits",
     "`sent`: list of [time, to, what] by time, where what is sent at one time may be in any order; times real, to: a "
     "peer, or null for everyone; what: [`message`], [`echo`, its entries], [`relay`, digest of the echo, those who "
-    "vouch for it, myself included], [`offer`], [`ask`, digests held, ascending], or [`answer`, how many signatures, "
-    "digests of the messages in it, in roster order]; `delivered`: list of digests or null; `at`: when, a real; `complaints`: list of peers; "
-    "`evidence`: list of [digest, digest], in the order of the signers' ids and then ascending; `echoes`: the "
-    "digests of the echoes that are shown, ascending",
+    "vouch for it, myself included], [`offer`], [`ask`, digests held, ascending], or [`answer`, how many "
+    "signatures, digests of the messages in it, in roster order]; `delivered`: list of digests or null; `at`: "
+    "when, a real; `complaints`: list of peers; `evidence`: list of [digest, digest], in the order of the "
+    "signers' ids and then ascending; `echoes`: the digests of the echoes that are shown, ascending",
     same_phase,
 )
 def compute_phase(given: dict[str, Any]) -> dict[str, Any]:
@@ -349,7 +350,17 @@ def chapter() -> Chapter:
         add_fast, add_rounds, add_certificates, add_answers, add_fallbacks, add_chains, add_versions, add_unrelated,
     ):  # fmt: skip
         add(made)
+    made.vectors = [naming_notices(vector) for vector in made.vectors]
     return made
+
+
+def naming_notices(vector: Vector) -> Vector:
+    """A phase in which something was noted exercises BCAST-8, whatever else it is about."""
+    said = vector.output if vector.operation == "broadcast.phase" and vector.output is not ABSENT else {}
+    noted = any(said.get(name) for name in ("complaints", "evidence", "echoes"))
+    if not noted or "BCAST-8" in vector.requirements:
+        return vector
+    return replace(vector, requirements=(*vector.requirements, "BCAST-8"))
 
 
 FRAMES: dict[str, Frame] = {

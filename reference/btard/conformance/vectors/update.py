@@ -156,7 +156,7 @@ def chapter() -> Chapter:
     """All vectors of the chapter."""
     made = Chapter("update", FLAGS)
     for add in (
-        add_powers, add_rates, add_stages, add_sgd, add_adam, add_lamb, add_restarts, add_edges, add_shapes, add_hashes,
+        add_powers, add_rates, add_stages, add_hashes, add_sgd, add_adam, add_lamb, add_restarts, add_edges, add_shapes,
         add_read, add_unread, add_decimals,
     ):  # fmt: skip
         add(made)
