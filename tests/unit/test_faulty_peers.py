@@ -112,10 +112,8 @@ EXAMPLES: dict[str, Example] = {
     "share-of-the-first-attempt": Example(byzantine=1, attack="sign-flip", steps=4, dimension=4, seed=2725879363),
     "signatures-in-the-chain": Example(steps=1, dimension=4, seed=3274564053),
     "three-rounds-of-clipping": Example(byzantine=1, attack="sign-flip", steps=2, dimension=4, seed=2725879363),
-    "update-in-float64": Example(dimension=4, seed=3274564053),
-    "validators-redrawn": Example(
-        byzantine=1, attack="misreported-product", start=1, steps=5, dimension=18, seed=974132523
-    ),
+    "update-in-float64": Example(dimension=8),
+    "validators-redrawn": Example(byzantine=1, attack="misreported-product", start=1, steps=5, dimension=18, seed=3),
     "woken-after-a-time": Example(profile=MAJORITY_VOTE, steps=1, dimension=4, schedule="late", seed=2892063686),
     "one-gradient-for-every-phase": Example(byzantine=1, attack="silent", steps=1, dimension=4),
 }
