@@ -36,12 +36,14 @@ class Link {
     return true;
   }
 
-  /** Whether an answer was asked for; it uses the request up (LIM-6). */
-  owesAnswer() {
-    const phase = this.asked[1] > 0 ? 1 : 0;
-    if (this.asked[phase] === 0) return false;
-    this.asked[phase] -= 1;
-    return true;
+  /** Whether an answer was asked for (LIM-6). */
+  get expects() {
+    return this.asked[0] + this.asked[1] > 0;
+  }
+
+  /** An answer has come, which uses a request up. */
+  answered() {
+    this.asked[this.asked[1] > 0 ? 1 : 0] -= 1;
   }
 }
 
@@ -249,8 +251,11 @@ export class Node {
     const known = this.roster.includes(sender) || this.candidates.includes(sender);
     if (!known || sender === this.id) return; // LIM-3
     const link = this.link(sender);
+    if (data.length > (this.limits.kinds[data[1] ?? 0] ?? 0)) return; // LIM-2
+    const answers = data[1] === Kind.ANSWER;
+    if (answers && !link.expects) return; // LIM-6
     if (!link.charge(data, this.limits)) return;
-    if (data[1] === Kind.ANSWER && !link.owesAnswer()) return;
+    if (answers) link.answered();
     const frame = this.readFrame(data);
     if (frame === null) return;
     const key = phaseKey(slotOf(frame));

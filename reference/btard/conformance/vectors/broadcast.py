@@ -162,7 +162,7 @@ def compute_majority(given: dict[str, Any]) -> str | None:
     "`start`, `delay`: Delta, `gradient`: G, reals; `work`; `exchanges`: list of the work before each exchange of "
     "parts since the last agreed phase; `tolerated`: b_t",
     "reals: `ready`: R, `echo`: E, `fallback`: F, `rounds`: the last moments for an echo with 1 to b + 1 signatures, "
-    "`deliver`: D",
+    "`deliver`: D; here any order of the sums gives the same",
 )
 def compute_deadlines(given: dict[str, Any]) -> dict[str, Any]:
     """BCAST-2, BCAST-3, BCAST-6, BCAST-7."""

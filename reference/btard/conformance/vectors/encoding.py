@@ -92,7 +92,7 @@ def compute_tree_hash(given: dict[str, Any]) -> str:
     return tree_hash(bytes.fromhex(given["body"])).hex()
 
 
-@operation("encoding.tree_path", "`body`: bytes; `index` of a chunk", "bytes: the chunk's path")
+@operation("encoding.tree_path", "`body`: bytes; `index` of one of its chunks", "bytes: the chunk's path")
 def compute_tree_path(given: dict[str, Any]) -> str:
     """ENC-16."""
     return tree_path(tree_levels(bytes.fromhex(given["body"])), given["index"]).hex()
