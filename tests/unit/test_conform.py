@@ -288,11 +288,13 @@ def test_what_is_missing_and_what_is_too_much_is_said() -> None:
 def test_doings_are_read_strictly() -> None:
     assert Doings.read({}) == Doings()
     assert Doings.read({"send": [[None, "00"]], "wake": 3.0}) == Doings(send=[(None, b"\0")], wake=3)
+    assert Doings.read({"send": [["00" * 32, "00"]]}).send == [(bytes(32), b"\0")]
     for wrong in (
         {"wake": 1.5},
         {"wake": True},
         {"wake": "soon"},
         {"send": [["zz", "00"]]},
+        {"send": [["00", "00"]]},
         {"send": [[None, "0"]]},
         {"send": [[None, "AA"]]},
         {"records": [None]},

@@ -26,7 +26,7 @@ from btard.protocol.arithmetic import Float32, norm
 from btard.protocol.broadcast import Frame, Timing
 from btard.protocol.butterfly_clip import residual
 from btard.protocol.channel import AppendRecord, CollectLetters, Exchange, Request
-from btard.protocol.identity import Identity
+from btard.protocol.identity import KEY_BYTES, Identity
 from btard.protocol.messages import Envelope, Message, Phase, Slot
 from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, ProtocolError, ToleranceExceeded, shown_in
 from btard.protocol.state import Attempt, Conduct, Peer, State
@@ -247,13 +247,21 @@ class Doings:
         if wake is not None and (isinstance(wake, bool) or int(wake) != wake):
             raise ValueError("'wake' is a whole number or null")
         return cls(
-            [(None if to is None else octets(to), octets(frame)) for to, frame in plain.get("send") or ()],
+            [(None if to is None else peer_id(to), octets(frame)) for to, frame in plain.get("send") or ()],
             None if wake is None else int(wake),
             [octets(record) for record in plain.get("records") or ()],
             [dict(state) for state in plain.get("states") or ()],
             None if given is None else octets(given),
             None if ended is None else str(ended),
         )
+
+
+def peer_id(digits: Any) -> PeerId:
+    """A recipient; raises :class:`ValueError`."""
+    peer = octets(digits)
+    if len(peer) != KEY_BYTES:
+        raise ValueError("a recipient is a peer's id, of 32 bytes, or null")
+    return peer
 
 
 def octets(digits: Any) -> bytes:
