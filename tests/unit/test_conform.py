@@ -120,6 +120,22 @@ def test_more_alarms_than_needed_are_no_failure(program: Any) -> None:
     assert conform(settings(nervous)).verdict == "passed"
 
 
+@pytest.mark.requirement("CONF-3")
+def test_what_arrives_at_a_deadline_may_be_answered_with_that_deadline() -> None:
+    example = Example(
+        peers=9, tolerated=3, byzantine=2, attack="wrong-log-head", start=1, steps=4, dimension=12, schedule="lossy",
+        seed=914103730,
+    )  # fmt: skip
+    alarms = []
+    with Subject(REFERENCE, 20.0) as subject:
+        assert not play(example, subject).found
+        for request, answer in subject.exchanged:
+            asked, told = json.loads(request), json.loads(answer)
+            if asked["do"] == "receive" and told.get("wake") == asked["now"]:
+                alarms.append(asked["now"])
+    assert alarms
+
+
 def test_frames_may_leave_one_by_one_and_in_any_order(program: Any) -> None:
     other = program("""
         honest = peer.Seat.act

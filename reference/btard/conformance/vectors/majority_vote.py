@@ -533,6 +533,9 @@ def add_convictions(made: Chapter) -> None:
     made.right("ties", name, req, **case(small, reports_of(small, votes, counts)))
     made.right("two-workers", name, req, **pair_of_voters())
     made.trap("one-bit", name, req, "unnoticed", [], **forger(1, 128 * shown, 4))
+    for label, part in (("first-part", 0), ("last-part", 2)):
+        at = 128 * PROFILE.chosen(transcript, part)[0]
+        made.trap(label, name, req, "unnoticed", [], **forger(part, at, 4))
     made.trap("last-bit-shown", name, req, "unnoticed", [], **forger(1, min(128 * shown + 127, 266), 1))
     made.trap("bit-that-is-not-shown", name, req, "convicts-wrongly", [ids[1]], **forger(1, 128 * hidden, 4))
     made.trap("only-the-forger", name, req, "convicts-wrongly", ids, **forger(1, 128 * shown, 4))
