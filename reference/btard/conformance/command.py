@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from btard.conformance.conform import (
     EXIT_CODES,
+    RunResult,
     Settings,
     as_plain,
     conform,
+    difference_lines,
     junit,
     lines,
     plain_run,
-    replay,
-    run_lines,
+    play_once,
 )
 from btard.conformance.conform import Progress as Told
 from btard.conformance.examples import ATTACKS, load
@@ -65,7 +67,9 @@ def vectors(
 
 def conform_command(
     sut: Annotated[str, typer.Option(help="The command that starts the implementation under test.")],
-    profile: Annotated[str, typer.Option(help="Profiles to test, separated by commas.")] = ",".join(PROFILES),
+    profile: Annotated[
+        str | None, typer.Option(help="Profiles that must be played, separated by commas; default: those it plays.")
+    ] = None,
     attack: Annotated[
         str | None, typer.Option(help="Attacks of the runs, separated by commas; default: all in turn.")
     ] = None,
@@ -80,11 +84,22 @@ def conform_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Test an implementation in any language; exit 0 if it passes, 1 if it fails, 3 if there was nothing to test."""
-    settings = Settings(sut, read_profiles(profile), read_attacks(attack), examples, seats, timeout, seed, vectors, out)
+    settings = Settings(
+        sut,
+        read_profiles(profile),
+        read_attacks(attack),
+        examples,
+        seats,
+        timeout,
+        seed,
+        vectors,
+        out,
+        demanding=profile is not None,
+    )
     check_places(out, junit_xml)
     if again is not None:
         replay_file(again, settings, as_json)
-    with watched() as progress:
+    with broken_pipes_noticed(), watched() as progress:
         report = conform(settings, progress)
     if junit_xml is not None:
         junit_xml.write_bytes(junit(report))
@@ -92,9 +107,20 @@ def conform_command(
     raise typer.Exit(EXIT_CODES[report.verdict])
 
 
-def read_profiles(names: str) -> tuple[str, ...]:
-    """Profiles from a list."""
-    listed = tuple(name.strip() for name in names.split(","))
+@contextmanager
+def broken_pipes_noticed() -> Iterator[None]:
+    """A program that ends while it is written to must not end this one."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if hasattr(signal, "SIGPIPE") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGPIPE, before)
+
+
+def read_profiles(names: str | None) -> tuple[str, ...]:
+    """Profiles from a list; none for all that there are."""
+    listed = tuple(name.strip() for name in names.split(",") if name.strip()) if names is not None else PROFILES
     for name in listed:
         if name not in PROFILES:
             raise typer.BadParameter(f"there is no profile '{name}': there are {', '.join(PROFILES)}")
@@ -123,11 +149,12 @@ def check_places(out: Path, junit_xml: Path | None) -> None:
 
 def replay_file(path: Path, settings: Settings, as_json: bool) -> None:
     """Play a saved run again."""
-    result = replay(load(path), settings)
+    with broken_pipes_noticed():
+        result = RunResult(0, example := load(path), play_once(example, settings))
     if as_json:
         print(json.dumps({"verdict": result.verdict, **plain_run(result)}, indent=1))
     else:
-        print("\n".join([f"  {result.example.text()}", *run_lines(result, settings.command), result.verdict]))
+        print("\n".join([f"  {example.text()}", *difference_lines(result), result.verdict]))
     raise typer.Exit(EXIT_CODES[result.verdict])
 
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from secrets import token_hex
+from shlex import quote
 from typing import Any
 from xml.etree import ElementTree
 
@@ -18,11 +19,11 @@ from btard.conformance.comparison import Difference
 from btard.conformance.examples import ATTACKS, Example, draw, save, shrink
 from btard.conformance.live import Played, play
 from btard.conformance.subject import PROTOCOL, Misbehaved, Subject
-from btard.conformance.vectors.cases import Refusal, Vector
+from btard.conformance.vectors.cases import ABSENT, Refusal, Vector
 from btard.conformance.vectors.files import chapters
 from btard.protocol.model import PROFILES
 
-PASSED, FAILED, UNSUPPORTED = "passed", "failed", "unsupported"
+PASSED, FAILED, UNSUPPORTED, NOT_TRIED = "passed", "failed", "unsupported", "not tried"
 EXIT_CODES = {PASSED: 0, FAILED: 1, UNSUPPORTED: 3}
 BESIDE = 0.3
 """How much a failed vector says about a requirement that it only exercises beside another."""
@@ -55,6 +56,8 @@ class Settings:
     vectors: bool = True
     out: Path = Path("conformance")
     """Where failed runs are saved."""
+    demanding: bool = False
+    """Whether an implementation that does not play all of ``profiles`` is unsupported."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Report:
     name: str = ""
     profiles: tuple[str, ...] = ()
     """Those that it plays, of those asked for."""
+    missing: tuple[str, ...] = ()
+    """Those that it should play and does not."""
     greeting: list[Difference] = field(default_factory=list)
     """What was wrong before the first vector."""
     vectors: list[VectorResult] = field(default_factory=list)
@@ -100,7 +105,7 @@ class Report:
         verdicts = {*(result.verdict for result in self.vectors), *(result.verdict for result in self.runs)}
         if self.greeting or FAILED in verdicts:
             return FAILED
-        return PASSED if PASSED in verdicts else UNSUPPORTED
+        return PASSED if PASSED in verdicts and not self.missing else UNSUPPORTED
 
     @property
     def named(self) -> list[str]:
@@ -138,10 +143,9 @@ class Report:
         vectors, runs = self.counts(self.vectors), self.counts(self.runs)
         tried = vectors[PASSED] + vectors[FAILED]
         profiles = ", ".join(self.profiles) or "no profile"
-        return (
-            f"BTARD conformance {self.verdict}: {profiles}; {vectors[PASSED]}/{tried} vectors, "
-            f"{runs[PASSED]}/{len(self.runs)} runs"
-        )
+        computed = f"{vectors[PASSED]}/{tried} vectors" if self.vectors else "vectors not tested"
+        played = f"{runs[PASSED]}/{len(self.runs)} runs" if self.runs else "no runs"
+        return f"BTARD conformance {self.verdict}: {profiles}; {computed}, {played}"
 
 
 def suspects(results: Sequence[VectorResult]) -> list[str]:
@@ -151,7 +155,7 @@ def suspects(results: Sequence[VectorResult]) -> list[str]:
     often use them. Among those of one operation the one comes first of whose vectors the greater share fails, in
     tenths; vectors that exercise a requirement beside another count less.
     """
-    tried = [result for result in results if result.verdict != UNSUPPORTED]
+    tried = [result for result in results if result.verdict in (PASSED, FAILED)]
     operations = {name: place for place, name in enumerate(dict.fromkeys(r.vector.operation for r in tried))}
     places: dict[str, tuple[bool, int]] = {}
     for result in tried:
@@ -205,6 +209,8 @@ def greet(subject: Subject, settings: Settings, report: Report) -> None:
         return
     report.name = printable(name)[:MOST_NAMED]
     report.profiles = tuple(dict.fromkeys(profile for profile in settings.profiles if profile in profiles))
+    if settings.demanding:
+        report.missing = tuple(profile for profile in settings.profiles if profile not in profiles)
     nonsense = token_hex(8)
     for do, fields in ((f"do-{nonsense}", {}), ("evaluate", {"operation": f"none.{nonsense}", "input": {}})):
         if not declines(subject.ask(do, **fields)):
@@ -230,6 +236,7 @@ def vector_results(settings: Settings, progress: Progress) -> Iterator[VectorRes
                 yield VectorResult(vector, FAILED, str(error))
                 misbehaved += 1
                 if misbehaved >= MOST_MISBEHAVIOURS:
+                    yield from (VectorResult(rest, NOT_TRIED) for rest in vectors[number + 1 :])
                     return
                 subject.close()
                 subject = Subject(settings.command, settings.timeout)
@@ -248,16 +255,28 @@ def result_of(vector: Vector, subject: Subject) -> VectorResult:
     answer = Refusal(str(said["refused"])) if "refused" in said else said["output"]
     if vector.passes(answer):
         return VectorResult(vector, PASSED)
-    mistake = f"; is this the mistake '{vector.flag}'?" if vector.flag else ""
-    return VectorResult(vector, FAILED, f"it {told(answer)}{mistake}")  # requirement: VEC-1
+    due = "refuse" if vector.output is ABSENT else f"give {shown(vector.output)}"
+    mistake = f"; maybe it {meaning(vector)}" if vector.flag else ""
+    return VectorResult(vector, FAILED, f"it {told(answer)} where it should {due}{mistake}")  # requirement: VEC-1
+
+
+def meaning(vector: Vector) -> str:
+    """The mistake that a negative vector catches, in words."""
+    made = next(chapter for chapter in chapters() if chapter.name == vector.operation.partition(".")[0])
+    return made.flags[vector.flag]
 
 
 def told(answer: Any) -> str:
     """An answer in words."""
     if isinstance(answer, Refusal):
         return f"refuses: {printable(answer.reason[:100])}"
+    return f"gives {shown(answer)}"
+
+
+def shown(answer: Any) -> str:
+    """The beginning of an output."""
     text = printable(str(answer)[:200])
-    return f"gives {text[:100]}{'…' if len(text) > 100 else ''}"
+    return f"{text[:100]}{'…' if len(text) > 100 else ''}"
 
 
 def play_examples(settings: Settings, report: Report, progress: Progress) -> None:
@@ -322,7 +341,7 @@ def as_plain(report: Report) -> dict[str, Any]:
         "profiles": list(report.profiles),
         "greeting": [difference.sentence for difference in report.greeting],
         "vectors": {
-            **{verdict: vectors[verdict] for verdict in EXIT_CODES},
+            **{verdict.replace(" ", "_"): vectors[verdict] for verdict in (*EXIT_CODES, NOT_TRIED)},
             "failures": [plain_vector(result) for result in report.vectors if result.verdict == FAILED],
         },
         "runs": {
@@ -361,7 +380,8 @@ def lines(report: Report) -> Iterator[str]:
         if len(failed) > SHOWN:
             yield f"  and {len(failed) - SHOWN} more; --json lists all"
     if report.runs:
-        yield f"runs          {tally(report.counts(report.runs))}"
+        ended = " (the runs of a profile end with the first failure)" if report.counts(report.runs)[FAILED] else ""
+        yield f"runs          {tally(report.counts(report.runs))}{ended}"
     for run in report.runs:
         yield from run_lines(run, report.command)
     verdicts = report.requirements
@@ -379,14 +399,20 @@ def run_lines(result: RunResult, command: str) -> Iterator[str]:
     if result.verdict == PASSED:
         return
     yield f"  {result.example.text()}"
+    yield from difference_lines(result)
+    yield f"    saved; play it again: btard conform --sut {quote(command)} --replay {quote(str(result.saved))}"
+
+
+def difference_lines(result: RunResult) -> Iterator[str]:
+    """What differed in a run, for people."""
     for difference in result.played.found[:SHOWN]:
         yield f"    {printable(difference.sentence)} ({', '.join(difference.requirements)})"
-    yield f"    saved; play it again: btard conform --sut '{command}' --replay {result.saved}"
 
 
 def tally(counts: Counter[str]) -> str:
     """Verdicts in words."""
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in EXIT_CODES if counts[verdict]) or "none"
+    verdicts = (*EXIT_CODES, NOT_TRIED)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in verdicts if counts[verdict]) or "none"
 
 
 def junit(report: Report) -> bytes:
@@ -416,14 +442,14 @@ def add_suite(
 ) -> None:
     """One suite of cases: class, name, verdict, what is wrong, requirements."""
     verdicts = Counter(verdict for _, _, verdict, _, _ in cases)
-    counts = {"tests": len(cases), "failures": verdicts[FAILED], "skipped": verdicts[UNSUPPORTED]}
+    counts = {"tests": len(cases), "failures": verdicts[FAILED], "skipped": verdicts[UNSUPPORTED] + verdicts[NOT_TRIED]}
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **{k: str(v) for k, v in counts.items()}})
     for group, case, verdict, sentence, requirements in cases:
         element = ElementTree.SubElement(suite, "testcase", classname=f"btard.{group}", name=case)
         if verdict == FAILED:
             message = f"{sentence} ({', '.join(requirements)})"
             ElementTree.SubElement(element, "failure", message=printable(message))
-        elif verdict == UNSUPPORTED:
+        elif verdict in (UNSUPPORTED, NOT_TRIED):
             ElementTree.SubElement(element, "skipped")
 
 

@@ -28,6 +28,8 @@ KEPT_EXCHANGES = 200_000
 """How many requests are kept for a failure's file at most; the runs of an oracle are far shorter."""
 STARTING = 30.0
 """Seconds that the first answer may take longer: programs need time to start."""
+LAST_LINES = 8
+"""How many lines of standard error are reported."""
 FAREWELL = 2.0
 """Seconds that a program has to end after ``bye``."""
 
@@ -141,7 +143,9 @@ class Subject:
             self.process.wait(0.2)
         self.errors.seek(max(0, self.errors.seek(0, os.SEEK_END) - CHUNK))
         lines = [line for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
-        return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""
+        telling = [line.strip() for line in lines if not line.strip().startswith("at ")]  # no call stacks
+        words = " | ".join(telling[-LAST_LINES:])
+        return f"; its last words: {words[-600:]}" if lines else ""
 
     # -- Ending -----------------------------------------------------------------------------------
 
