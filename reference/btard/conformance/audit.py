@@ -7,9 +7,8 @@ that the peers ran. With the task and the kept aggregates it re-derives paramete
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -29,8 +28,7 @@ from btard.protocol.channel import (
     FetchContent,
     StepApplied,
 )
-from btard.protocol.encoding import DecodeError, Item, decode, decode_sequence, read_sequence
-from btard.protocol.identity import verify
+from btard.protocol.encoding import DecodeError, decode, decode_sequence, read_sequence
 from btard.protocol.log import MAX_RECORD, Finding, Genesis, LogError, Record, Subject, Trial, Verdict
 from btard.protocol.messages import Commit, Envelope, Phase, belongs, content_hash, octets
 from btard.protocol.model import Configuration, PeerId, ProtocolError, Roster, ToleranceExceeded
@@ -49,8 +47,6 @@ class StoppedRun(LogError):
 
 WORKER_FAULTS = (Fault.WRONG_HASH, Fault.WRONG_REPORT)
 MAX_CONTENT = 1 << 34
-RECORDS_AHEAD = 8
-"""How many records are read, and their signatures checked, before the replay gets to them."""
 
 
 @dataclass(frozen=True)
@@ -120,51 +116,20 @@ def heads(data: bytes) -> Iterator[bytes]:
 def audit(data: bytes, recomputation: Recomputation | None = None) -> AuditReport:
     """Audit the bytes of one log. Raises :class:`LogError` naming the first bad record. Source: LOG-5."""
     genesis = read_genesis(data)
-    with ThreadPoolExecutor(1) as pool:
-        return Auditor(genesis, data, recomputation, pool).replay()
+    return Auditor(genesis, data, recomputation).replay()
 
 
-def records_of(reader: Iterator[tuple[int, int, Item]], pool: ThreadPoolExecutor | None) -> Iterator[Record]:
-    """The records that follow in a log. With a ``pool``, the signatures of the next few are checked beside the replay,
-    which later finds the results remembered: the library lets other threads run while it verifies."""
-    waiting: deque[tuple[Record, Future[None] | None]] = deque()
-    failure, ended = None, False
-    while True:
-        while not ended and failure is None and len(waiting) < RECORDS_AHEAD:
-            try:
-                found = next(reader, None)
-                ended = found is None
-                if found is not None:
-                    record = Record.from_item(found[2])
-                    waiting.append((record, pool.submit(check_signatures, record) if pool else None))
-            except ProtocolError as error:
-                failure = error
-        if not waiting:
-            if failure is not None:
-                raise failure
-            return
-        record, checked = waiting.popleft()
-        if checked is not None:
-            checked.result()
-        yield record
-
-
-def check_signatures(record: Record) -> None:
-    """Verify every signature of a record, so that the result is remembered."""
-    for entry in record.entries:
-        if entry is not None:
-            header = entry.signed_header
-            verify(header.sender, header.digest, header.signature)
+def records_of(data: bytes) -> Iterator[Record]:
+    """The records of a log after the genesis record; raises :class:`ProtocolError`."""
+    return (Record.from_item(item) for _, _, item in islice(read_sequence(data, MAX_RECORD), 1, None))
 
 
 class Auditor:
     """Drives an observer over one log."""
 
-    def __init__(
-        self, genesis: Genesis, data: bytes, recomputation: Recomputation | None, pool: ThreadPoolExecutor | None = None
-    ) -> None:
+    def __init__(self, genesis: Genesis, data: bytes, recomputation: Recomputation | None) -> None:
         self.genesis = genesis
-        self.records = records_of(islice(read_sequence(data, MAX_RECORD), 1, None), pool)
+        self.records = records_of(data)
         self.recomputation = recomputation
         self.head = genesis.run
         self.position = 0

@@ -342,7 +342,7 @@ class LiveSimulation(NetworkSimulation):
                 if steps == self.example.newcomer:
                     self.welcome(self.example.stranger)
         except ToleranceExceeded:
-            pass  # the coalition of this run brings more peers down than b allows; so far all was compared
+            pass  # with a wrong implementation more peers are faulty than b allows; what it did is still compared
         for shadow in self.shadows:
             shadow.settle_before(float("inf"))
         return steps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -390,8 +389,7 @@ class Follower(Auditor):
 
 def follow(log: bytes) -> list[Asked]:
     """The states before every agreed phase of a log without closing record, and the state after its last record."""
-    with ThreadPoolExecutor(1) as pool:
-        return Follower(read_genesis(log), log, None, pool).follow()
+    return Follower(read_genesis(log), log, None).follow()
 
 
 def plain_removal(removal: Removal) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -81,9 +80,8 @@ def replay(log: bytes, aggregates: bytes, task: dict[str, Any]) -> list[State]:
     bodies = [byte_string(decode(item, len(aggregates))) for _, item in decode_sequence(aggregates, len(aggregates))]
     contents = {content_hash(phase, body): body for body in bodies}
     recomputation = Recomputation(known.gradient, known.initial_parameters(), contents)
-    with ThreadPoolExecutor(1) as pool:
-        replayer = Replayer(genesis, log, recomputation, pool)
-        replayer.replay()
+    replayer = Replayer(genesis, log, recomputation)
+    replayer.replay()
     return replayer.boundaries
 
 
