@@ -51,7 +51,6 @@ from btard.protocol.update import (
     state_hash,
 )
 from btard.training.checkpoints import CHECKPOINT_STEPS, METRICS, RunStore, Saved
-from btard.training.curves import draw_curves
 from btard.training.registry import described, find_by_name, known_names
 from btard.training.server import ServerRule
 from btard.training.task import Evaluation, Task
@@ -898,6 +897,8 @@ def play(
     summary = {**summarize(main, others, untrained), "stopped": stopped}
     summary["stopped_by"] = [describe_removal(left.removal, left.byzantine) for left in departed]
     if out:
+        from btard.training.curves import draw_curves  # matplotlib, which those who only conform do not need
+
         draw_curves(out / "curves.png", summary, curves_of(events), task.loss_name)
         write_atomically(out / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
