@@ -60,6 +60,10 @@ def little(value: int) -> bytes:
     return value.to_bytes(32, "little")
 
 
+def test_the_group_order_is_that_of_the_rfc() -> None:
+    assert identity.GROUP_ORDER == L
+
+
 def shifted(point: edwards.Point, k: int) -> bytes:
     """``point`` plus a point of small order."""
     return pack(add(point, SMALL_ORDER[k]))

@@ -108,8 +108,8 @@ def heads(data: bytes) -> Iterator[bytes]:
     """The log head after every record of an accepted log."""
     head = read_genesis(data).run
     yield head
-    for _, item in islice(decode_sequence(data, MAX_RECORD), 1, None):
-        head = Record.decode(item).head_after(head)
+    for record in records_of(data):
+        head = record.head_after(head)
         yield head
 
 

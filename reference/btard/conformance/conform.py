@@ -133,19 +133,20 @@ class Report:
             "not_exercised": rest,
         }
 
-    def counts(self, results: Iterable[VectorResult | RunResult]) -> Counter[str]:
-        """How many of each verdict."""
-        return Counter(result.verdict for result in results)
-
     @property
     def summary(self) -> str:
         """One line, for a badge."""
-        vectors, runs = self.counts(self.vectors), self.counts(self.runs)
+        vectors, runs = counted(self.vectors), counted(self.runs)
         tried = vectors[PASSED] + vectors[FAILED]
         profiles = ", ".join(self.profiles) or "no profile"
         computed = f"{vectors[PASSED]}/{tried} vectors" if self.vectors else "vectors not tested"
         played = f"{runs[PASSED]}/{len(self.runs)} runs" if self.runs else "no runs"
         return f"BTARD conformance {self.verdict}: {profiles}; {computed}, {played}"
+
+
+def counted(results: Iterable[VectorResult | RunResult]) -> Counter[str]:
+    """How many of each verdict."""
+    return Counter(result.verdict for result in results)
 
 
 def suspects(results: Sequence[VectorResult]) -> list[str]:
@@ -332,7 +333,7 @@ def replay(example: Example, settings: Settings, number: int = 0) -> RunResult:
 
 def as_plain(report: Report) -> dict[str, Any]:
     """The report as JSON."""
-    vectors, runs = report.counts(report.vectors), report.counts(report.runs)
+    vectors, runs = counted(report.vectors), counted(report.runs)
     return {
         "verdict": report.verdict,
         "summary": report.summary,
@@ -373,15 +374,15 @@ def lines(report: Report) -> Iterator[str]:
     for difference in report.greeting:
         yield f"  {printable(difference.sentence)} ({', '.join(difference.requirements)})"
     if report.vectors:
-        yield f"vectors       {tally(report.counts(report.vectors))}"
+        yield f"vectors       {tally(counted(report.vectors))}"
         failed = [result for result in report.vectors if result.verdict == FAILED]
         for result in failed[:SHOWN]:
             yield f"  {result.vector.id} ({', '.join(result.vector.requirements)}): {result.sentence}"
         if len(failed) > SHOWN:
             yield f"  and {len(failed) - SHOWN} more; --json lists all"
     if report.runs:
-        ended = " (the runs of a profile end with the first failure)" if report.counts(report.runs)[FAILED] else ""
-        yield f"runs          {tally(report.counts(report.runs))}{ended}"
+        ended = " (the runs of a profile end with the first failure)" if counted(report.runs)[FAILED] else ""
+        yield f"runs          {tally(counted(report.runs))}{ended}"
     for run in report.runs:
         yield from run_lines(run, report.command)
     verdicts = report.requirements

@@ -14,9 +14,9 @@ import numpy as np
 
 from btard.conformance.comparison import Difference, Done, compared, differences
 from btard.conformance.examples import Example
-from btard.conformance.reference_peer import described, ending
+from btard.conformance.reference_peer import Stating, ending
 from btard.conformance.subject import Misbehaved, Subject
-from btard.conformance.vectors.forms import real
+from btard.conformance.tasks import plain_task
 from btard.network.coalition import Seating, World
 from btard.network.limits import Limits
 from btard.network.node import Node
@@ -27,8 +27,8 @@ from btard.protocol.broadcast import Frame, Timing
 from btard.protocol.butterfly_clip import residual
 from btard.protocol.channel import AppendRecord, CollectLetters, Exchange, Request
 from btard.protocol.identity import KEY_BYTES, Identity
-from btard.protocol.messages import Envelope, Message, Phase, Slot
-from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, ProtocolError, ToleranceExceeded, shown_in
+from btard.protocol.messages import Envelope
+from btard.protocol.model import BTARD, REDUNDANT_CODE, PeerId, ProtocolError, ToleranceExceeded
 from btard.protocol.state import Attempt, Conduct, Peer, State
 from btard.protocol.step import run
 from btard.protocol.verification import profile_of
@@ -47,15 +47,15 @@ class Nonconforming(ProtocolError):
         self.found = found
 
 
-class Follower(Witnessed):
+class Follower(Witnessed, Stating):
     """The shadow's conduct: honest, but it goes on with the implementation's aggregate if that one is right."""
 
     def __init__(self, peer: PeerId, world: World) -> None:
-        super().__init__(peer, world)
+        Witnessed.__init__(self, peer, world)
+        Stating.__init__(self)
         self.given: bytes | None = None
         """What the implementation says that it has aggregated."""
         self.wrong: list[Difference] = []
-        self.states: list[dict[str, Any]] = []
 
     def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
         """The implementation's aggregate, if it is one. Source: CONF-4."""
@@ -67,12 +67,6 @@ class Follower(Witnessed):
             self.wrong.append(Difference("aggregate", f"its aggregate of step {state.step} is not one of its inputs"))
             return honest
         return vector  # requirement: CONF-4
-
-    def say(self, state: State, slot: Slot, honest: Message) -> Message:
-        """The honest message."""
-        if slot.phase is Phase.COMMIT:
-            self.states.append(described(state))
-        return honest
 
 
 def acceptable(state: State, attempt: Attempt, peer: PeerId, inputs: Float32, vector: Float32, honest: Float32) -> bool:
@@ -92,8 +86,7 @@ class Shadow(Node):
     def __init__(self, seat: Seat, example: Example, simulation: LiveSimulation, number: int) -> None:
         config, run_id = simulation.genesis.configuration, simulation.genesis.run
         timing = Timing(config.delay, config.gradient_time)
-        limits = Limits(config.peers, config.dimension, False, shown_in(config))
-        super().__init__(seat.identity, run_id, seat.generator, timing, limits)
+        super().__init__(seat.identity, run_id, seat.generator, timing, Limits.of(config))
         self.simulation, self.subject, self.number = simulation, simulation.subject, number
         assert isinstance(seat.conduct, Follower)
         self.follower = seat.conduct
@@ -107,13 +100,11 @@ class Shadow(Node):
         """Whether the run has ended for the shadow, and for the implementation, and has been compared."""
         self.letters: list[Envelope] = []
         """The letters that it has been given; the shadow has no others."""
-        task = example.task
-        constants = {"mu": real(task.mu), "smoothness": real(task.smoothness), "noise": real(task.noise)}
         self.simply(
             "seat",
             genesis=simulation.genesis.encode().hex(),
             secret=seat.identity.seed.hex(),  # requirement: CONF-2
-            task={"name": task.name, "dimension": task.dimension, **constants},
+            task=plain_task(example.task),
         )
         if example.leaver and number == 0:
             self.simply("leave", step=example.leaver)

@@ -15,9 +15,9 @@ from typing import IO, Any
 import numpy as np
 
 from btard import __version__
+from btard.conformance.tasks import read_task
 from btard.conformance.vectors.cases import Refusal, VectorError, evaluate
 from btard.conformance.vectors.files import load_operations
-from btard.conformance.vectors.forms import read_real
 from btard.network.limits import Limits
 from btard.network.node import Node
 from btard.protocol.arithmetic import Float32
@@ -26,7 +26,7 @@ from btard.protocol.channel import AppendRecord, CollectLetters, ComputeGradient
 from btard.protocol.identity import Identity
 from btard.protocol.log import Genesis
 from btard.protocol.messages import MAX_AGREED_BODY, Envelope, Message, Phase, Slot
-from btard.protocol.model import PROFILES, Configuration, ProtocolError, shown_in
+from btard.protocol.model import PROFILES, Configuration, ProtocolError
 from btard.protocol.state import Attempt, Conduct, Peer, State, initial_state
 from btard.protocol.step import run
 from btard.protocol.verification import profile_of
@@ -37,25 +37,32 @@ UNSUPPORTED = {"unsupported": True}
 Doings = dict[str, Any]
 
 
-class Telling(Conduct):
-    """An honest peer that tells what it has aggregated and what it agrees on, and leaves when it is told to."""
+class Stating(Conduct):
+    """An honest peer that notes the agreed state at the start of every attempt."""
 
-    def __init__(self, config: Configuration) -> None:
-        self.config = config
-        self.aggregated: bytes | None = None
+    def __init__(self) -> None:
         self.states: list[dict[str, Any]] = []
-        """The agreed state at the start of every attempt that has not been told of yet."""
-        self.last_step: int | None = None
-
-    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
-        """The honest aggregate."""
-        self.aggregated = profile_of(self.config).content(honest)
-        return honest
+        """Those that have not been told of, or compared, yet."""
 
     def say(self, state: State, slot: Slot, honest: Message) -> Message:
         """The honest message."""
         if slot.phase is Phase.COMMIT:
             self.states.append(described(state))
+        return honest
+
+
+class Telling(Stating):
+    """It also tells what it has aggregated, and leaves when it is told to."""
+
+    def __init__(self, config: Configuration) -> None:
+        super().__init__()
+        self.config = config
+        self.aggregated: bytes | None = None
+        self.last_step: int | None = None
+
+    def aggregate(self, state: State, attempt: Attempt, inputs: Float32, honest: Float32) -> Float32:
+        """The honest aggregate."""
+        self.aggregated = profile_of(self.config).content(honest)
         return honest
 
     def leaves(self, state: State) -> bool:
@@ -71,8 +78,8 @@ class Seat:
         self.task, self.conduct = task, Telling(config)
         state = initial_state(genesis, task.initial_parameters())
         generator = run(Peer(identity, self.conduct), state)
-        limits = Limits(config.peers, config.dimension, False, shown_in(config))
-        self.node = Node(identity, genesis.run, generator, Timing(config.delay, config.gradient_time), limits)
+        timing = Timing(config.delay, config.gradient_time)
+        self.node = Node(identity, genesis.run, generator, timing, Limits.of(config))
         self.node.roster = genesis.roster
         self.letters: list[Envelope] = []
         self.gradients: dict[tuple[bytes, bytes], Float32] = {}
@@ -144,12 +151,6 @@ def described(state: State) -> dict[str, Any]:
         "state_hash": state.replica.state_hash.hex() if state.replica else "",
         "removals": [[r.peer.hex(), r.how.value, int(r.fault)] for r in state.removals],
     }
-
-
-def read_task(plain: dict[str, Any]) -> Quadratic:
-    """A task from its JSON form."""
-    constants = {name: read_real(plain[name]) for name in ("mu", "smoothness", "noise")}
-    return Quadratic(plain["dimension"], **constants)
 
 
 class Program:

@@ -11,7 +11,7 @@ from btard.protocol.broadcast import VERSIONS, Frame, Relay, frame_items
 from btard.protocol.encoding import Oversized
 from btard.protocol.membership import LETTER_BYTES, MAX_CANDIDATES
 from btard.protocol.messages import ECHO, ENVELOPE_OVERHEAD, MAX_AGREED_BODY, MAX_CORRECTIONS, Envelope, Phase
-from btard.protocol.model import MAX_DIMENSION, MAX_PEERS
+from btard.protocol.model import MAX_DIMENSION, MAX_PEERS, Configuration, shown_in
 
 MESSAGE_BASE = 24 * 1024
 """Bytes of an agreed body that do not grow with the roster: 64 letters, the heads of 8 echoes, fixed fields."""
@@ -50,6 +50,11 @@ class Limits:
     """Whether peers pass on what they get: a sparse overlay."""
     shown: int = 0
     """Most bytes of chunks of one part in a report (profile majority-vote)."""
+
+    @classmethod
+    def of(cls, config: Configuration, relays: bool = False) -> Limits:
+        """The limits that a run of ``config`` begins with."""
+        return cls(config.peers, config.dimension, relays, shown_in(config))
 
     @cached_property
     def message(self) -> int:

@@ -32,7 +32,7 @@ from btard.protocol.channel import (
 from btard.protocol.identity import Identity
 from btard.protocol.log import Record
 from btard.protocol.messages import Envelope, Phase
-from btard.protocol.model import PeerId, ToleranceExceeded, shown_in
+from btard.protocol.model import PeerId, ToleranceExceeded
 from btard.protocol.state import Conduct, Later
 
 LATENCY = 0.1
@@ -92,7 +92,7 @@ class NetworkSimulation(Simulation):
     def node(self, seat: Seat) -> Node:
         """One peer's node; a Byzantine one waits for the honest ones."""
         config, relays = self.genesis.configuration, self.neighbours is not None
-        limits = Limits(config.peers, config.dimension, relays, shown_in(config))
+        limits = Limits.of(config, relays)
         node = Node(seat.identity, self.genesis.run, seat.generator, self.timing, limits)
         node.decode = decode_once
         node.roster = seat.state.roster

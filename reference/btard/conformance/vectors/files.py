@@ -6,9 +6,8 @@ import json
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from btard.conformance.vectors.cases import Chapter, File, VectorError
+from btard.conformance.vectors.cases import Chapter, File
 
 FORMAT = 1
 CHAPTERS = (
@@ -100,14 +99,3 @@ def where(here: bytes, expected: bytes) -> str:
     """The first line in which two files differ."""
     pairs = enumerate(zip(here.splitlines(), expected.splitlines(), strict=False), start=1)
     return next((f": line {number} differs" for number, (one, other) in pairs if one != other), "")
-
-
-def read(path: Path) -> dict[str, Any]:
-    """One JSON file of vectors; raises :class:`VectorError`."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            raise VectorError(f"'{path}' has format {data['format']}, not {FORMAT}")
-        return dict(data)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VectorError(f"'{path}' is no file of vectors: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 
 from btard.conformance.audit import Auditor, UnclosedLog, read_genesis
 from btard.conformance.vectors.cases import Edit, File
-from btard.conformance.vectors.forms import plain_slot, read_real, real
+from btard.conformance.vectors.forms import plain_slot
 from btard.network.coalition import World
 from btard.network.simulator import Seat, Simulation
 from btard.network.virtual import NetworkSimulation
@@ -51,19 +51,6 @@ MU, SMOOTHNESS, NOISE = 0.1, 1.0, 1.0
 def task_of(dimension: int) -> Quadratic:
     """The task of every recorded run."""
     return Quadratic(dimension, MU, SMOOTHNESS, NOISE)
-
-
-def plain_task(dimension: int) -> dict[str, Any]:
-    """The task as vectors name it."""
-    constants = {"mu": real(MU), "smoothness": real(SMOOTHNESS), "noise": real(NOISE)}
-    return {"name": "quadratic", "dimension": dimension, **constants}
-
-
-def read_task(given: Mapping[str, Any]) -> Quadratic:
-    """Inverse of :func:`plain_task`; raises :class:`ProtocolError` for another task."""
-    if given["name"] != "quadratic":
-        raise ProtocolError(f"there is no task '{given['name']}' among the vectors")
-    return Quadratic(given["dimension"], *(read_real(given[name]) for name in ("mu", "smoothness", "noise")))
 
 
 def configuration(**changes: Any) -> Configuration:

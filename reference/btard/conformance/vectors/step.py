@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from btard.conformance.audit import Auditor, Recomputation, read_genesis
+from btard.conformance.tasks import plain_task, read_task
 from btard.conformance.vectors.cases import Chapter, Edit, File, Refusal, VectorError, operation
 from btard.conformance.vectors.forms import octets, plain_slot, read_slot, reals, singles, texts
 from btard.conformance.vectors.recorded import (
@@ -17,9 +18,8 @@ from btard.conformance.vectors.recorded import (
     follow,
     genesis_of,
     keys,
-    plain_task,
-    read_task,
     recorded,
+    task_of,
 )
 from btard.protocol.agreed import work_before
 from btard.protocol.channel import AppendRecord, Delivery, StepApplied
@@ -239,7 +239,11 @@ REPLAYED = (
 
 def shown(log: Recorded) -> dict[str, Any]:
     """The input of ``step.replay``."""
-    return {"log": log.file, "aggregates": log.aggregates, "task": plain_task(log.genesis.configuration.dimension)}
+    return {
+        "log": log.file,
+        "aggregates": log.aggregates,
+        "task": plain_task(task_of(log.genesis.configuration.dimension)),
+    }
 
 
 def add_replays(made: Chapter) -> None:
